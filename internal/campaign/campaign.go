@@ -1,0 +1,162 @@
+package campaign
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cartero-mail/cartero/internal/mail"
+)
+
+// DefaultJobSize is the number of recipients of one job where a campaign does not say.
+const DefaultJobSize = 1000
+
+// Errors that callers decide on.
+var (
+	// ErrNotFound: the ledger has no such campaign or job.
+	ErrNotFound = errors.New("not found in the database")
+	// ErrSealed: the campaign is sealed; its list can't be written or discarded any more.
+	ErrSealed = errors.New("the campaign is sealed")
+	// ErrSourceChanged: the list or message read now is not the one of which a part is already written.
+	ErrSourceChanged = errors.New("the message or the recipients changed while they were being written")
+	// ErrKeyConflict: another content is sealed under the same key.
+	ErrKeyConflict = errors.New("another content is sealed under the same campaign key")
+)
+
+// Content is what a campaign says: the snapshot that every one of its mails is made from.
+type Content struct {
+	From    mail.Address      `json:"from"`
+	ReplyTo []string          `json:"replyTo,omitempty"`
+	Subject string            `json:"subject"`
+	Text    string            `json:"text,omitempty"`
+	HTML    string            `json:"html,omitempty"`
+	Headers map[string]string `json:"headers,omitempty"`
+}
+
+// Hash identifies the content: SHA-256 over its JSON, in hex.
+func (c Content) Hash() string {
+	text, err := json.Marshal(c)
+	if err != nil { // strings and maps of strings always marshal
+		panic(fmt.Sprintf("marshalling content: %v", err))
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// LegacyBody is what EmailJob.body holds: the HTML where there is one, else the text.
+func (c Content) LegacyBody() string {
+	if c.HTML != "" {
+		return c.HTML
+	}
+	return c.Text
+}
+
+// Recipient is one entry of a list, checked and normalised.
+type Recipient struct {
+	// Address is the addr-spec as it goes on the wire: the local part as written, the domain a lower-case A-label.
+	Address string
+	// Name is the display name; empty for none.
+	Name string
+	// Variables are the entry's other fields.
+	Variables map[string]string
+}
+
+// Origin says through which door a campaign came.
+type Origin string
+
+// The doors.
+const (
+	OriginKubernetes Origin = "kubernetes"
+	OriginHTTP       Origin = "http"
+)
+
+// Draft is a campaign before its list is written.
+type Draft struct {
+	Key     string
+	Origin  Origin
+	Content Content
+	// ListHash identifies the list that is being written: SHA-256 in hex over its source, its format and the job size.
+	ListHash  string
+	JobSize   int
+	CreatedAt time.Time
+}
+
+// Shard is one job with its recipients.
+type Shard struct {
+	Key        string
+	Number     int
+	Recipients []Recipient
+}
+
+// Totals is what reading the list came to.
+type Totals struct {
+	// Recipients is the number of rows written; Jobs the number of shards.
+	Recipients int64
+	Jobs       int
+	// Duplicates counts the entries dropped because their address was already in the list.
+	Duplicates int64
+	// Invalid counts the entries whose address can't be mailed; InvalidLines has the first of their line numbers.
+	Invalid      int64
+	InvalidLines []int
+}
+
+// Hold is a stop of a whole campaign that the engine imposed, such as refused credentials.
+type Hold struct {
+	// Reason is a CamelCase word: AuthenticationFailed or SenderRefused.
+	Reason string
+	// Message says what to do; no addresses, no credentials.
+	Message string
+	// Until is when the engine tries again by itself.
+	Until time.Time
+}
+
+// Record is a campaign as the ledger knows it.
+type Record struct {
+	Key         string
+	Origin      Origin
+	ContentHash string
+	ListHash    string
+	JobSize     int
+	Totals      Totals
+	Suspended   bool
+	Hold        *Hold
+	CreatedAt   time.Time
+	// SealedAt is nil while the list is being written: no worker touches the campaign's jobs before it is set.
+	SealedAt *time.Time
+	// StartedAt is the first claim of a recipient.
+	StartedAt *time.Time
+	// CancelledAt is set once by Cancel.
+	CancelledAt *time.Time
+}
+
+// Sealed reports whether the list is complete and the jobs are visible to workers.
+func (r Record) Sealed() bool { return r.SealedAt != nil }
+
+// Ledger is the memory of campaigns. Every method is idempotent: repeated after a crash at any point, or run by two
+// processes at once, it leaves the same rows.
+type Ledger interface {
+	// Open creates the campaign, unsealed, or returns the one that the key already has, whatever its hashes.
+	Open(ctx context.Context, draft Draft) (Record, error)
+	// WriteShard writes one job and its recipients in one transaction, with ids derived from the key, the shard's
+	// number, positions and addresses. It fails with ErrSealed once the campaign is sealed.
+	WriteShard(ctx context.Context, shard Shard) error
+	// Seal sets the totals and makes the jobs visible, in one commit. Sealing a sealed campaign changes nothing. It
+	// fails if the rows in the database are not as many as the totals say.
+	Seal(ctx context.Context, key string, totals Totals, now time.Time) (Record, error)
+	// Campaign returns the campaign with this key, or ErrNotFound.
+	Campaign(ctx context.Context, key string) (Record, error)
+	// Discard removes an unsealed campaign with its jobs and recipients. It fails with ErrSealed on a sealed one, and
+	// does nothing on one that does not exist.
+	Discard(ctx context.Context, key string) error
+	// Suspend sets or clears the campaign's suspension.
+	Suspend(ctx context.Context, key string, suspended bool) error
+	// Cancel ends the campaign: recipients that wait become cancelled, their jobs are finished. Those on the wire end
+	// as they end. The campaign's row stays as its tombstone.
+	Cancel(ctx context.Context, key string, now time.Time) error
+	// Tally counts the campaign's recipients by state and its failures by category.
+	Tally(ctx context.Context, key string) (Tally, error)
+}

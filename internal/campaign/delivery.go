@@ -1,0 +1,78 @@
+package campaign
+
+import "time"
+
+// Job is one shard as a worker sees it.
+type Job struct {
+	ID string
+	// Key is the campaign's key; empty for a job that a legacy program wrote.
+	Key       string
+	Status    JobStatus
+	Content   Content
+	CreatedAt time.Time
+	// Sealed, Suspended, Cancelled and Hold are the campaign's; a legacy job is always sealed.
+	Sealed    bool
+	Suspended bool
+	Cancelled bool
+	Hold      *Hold
+}
+
+// Runnable reports whether a worker may claim recipients of this job at this time.
+func (j Job) Runnable(now time.Time) bool {
+	return j.Sealed && !j.Suspended && !j.Cancelled && (j.Hold == nil || !now.Before(j.Hold.Until))
+}
+
+// Claimed is a recipient that a worker holds under a lease.
+type Claimed struct {
+	ID string
+	Recipient
+	// Attempts is the number of attempts that counted before this one.
+	Attempts int
+	// FirstAttemptAt is when the first attempt began; nil before it.
+	FirstAttemptAt *time.Time
+}
+
+// Claim asks for recipients of a job that are due: pending ones, and deferred ones whose next attempt has come.
+type Claim struct {
+	JobID string
+	// Token fences the claim: only who holds it announces and records. One token is used for one claim or several.
+	Token string
+	Limit int
+	Now   time.Time
+	// LeaseUntil is when others may take the recipients over, unless the lease is renewed.
+	LeaseUntil time.Time
+}
+
+// Result is what becomes of one claimed recipient.
+type Result struct {
+	RecipientID string
+	// State is the state to write: accepted, deferred, bounced, failed or inDoubt; or pending, which gives the
+	// recipient back as if it had never been claimed.
+	State State
+	// CountAttempt adds one to the recipient's attempts.
+	CountAttempt bool
+	// NextAttemptAt is set for deferred.
+	NextAttemptAt *time.Time
+	// Code, EnhancedCode, Category and Detail are the verdict's; Detail goes to the legacy column error.
+	Code         int
+	EnhancedCode string
+	Category     string
+	Detail       string
+	// At is when the verdict was reached; it becomes sentAt of an accepted recipient.
+	At time.Time
+}
+
+// JobProgress is how a job stands after a run.
+type JobProgress struct {
+	Status JobStatus
+	Tally  Tally
+	// Finished reports whether this job has no recipient left to try.
+	Finished bool
+}
+
+// DueJob is a sealed, unfinished job with recipients that are due, no live lease, and no recent ring.
+type DueJob struct {
+	ID string
+	// Rings is how often the job was put into the queue; the next ring uses BullID(ID, Rings).
+	Rings int
+}

@@ -1,0 +1,40 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// Store is what the worker needs of the database. Its writes are fenced: a row is changed only while it carries the
+// token that the caller claimed it with.
+type Store interface {
+	// Job returns the job with its campaign's flags, or campaign.ErrNotFound.
+	Job(ctx context.Context, id string) (campaign.Job, error)
+	// StartJob sets PROCESSING and startedAt on a PENDING job, and the campaign's startedAt if it has none.
+	StartJob(ctx context.Context, id string, now time.Time) error
+	// Claim leases up to claim.Limit due recipients, by compare-and-set, in id order. It returns none while the job's
+	// campaign is unsealed, suspended, cancelled or held.
+	Claim(ctx context.Context, claim campaign.Claim) ([]campaign.Claimed, error)
+	// Announce marks claimed recipients as being about to be sent: from now on their mail may be on the wire, and the
+	// legacy column says FAILED until the outcome is known. It returns the ids that still carried the token and whose
+	// campaign may still send; only these may be sent.
+	Announce(ctx context.Context, token string, ids []string, now time.Time) ([]string, error)
+	// Record writes results, in one transaction, to the recipients that still carry the token. A recipient that was
+	// meanwhile put in doubt, under the same token, takes the certain result. It returns how many rows it changed.
+	Record(ctx context.Context, token string, results []campaign.Result) (int, error)
+	// RenewLeases extends the leases under these tokens.
+	RenewLeases(ctx context.Context, tokens []string, until time.Time) error
+	// Release gives back what is left under the token: recipients that were claimed and not announced become pending
+	// or deferred again, as they were. It returns how many.
+	Release(ctx context.Context, token string) (int, error)
+	// Held returns the ids of the recipients that are active under the token, and whether each is announced.
+	Held(ctx context.Context, token string) (map[string]bool, error)
+	// Rescue ends the leases that ran out: recipients not announced are given back, announced ones become inDoubt.
+	Rescue(ctx context.Context, now time.Time) (released, inDoubt int, err error)
+	// FinishJob completes the job if no recipient is left to try: status, completedAt and the legacy counters.
+	FinishJob(ctx context.Context, id string, now time.Time) (campaign.JobProgress, error)
+	// HoldCampaign stops the job's campaign until hold.Until; a legacy job without a campaign is not held.
+	HoldCampaign(ctx context.Context, key string, hold campaign.Hold) error
+}
