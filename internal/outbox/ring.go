@@ -1,0 +1,166 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// Defaults of Config.
+const (
+	DefaultSweepInterval = 15 * time.Second
+	defaultBatch         = 500
+)
+
+// Config is what an Outbox is made of.
+type Config struct {
+	Store Store
+	Queue Queue
+	// SweepInterval is the time between two sweeps, and how long a ring is given to be answered before the job counts
+	// as lost; 0 means DefaultSweepInterval.
+	SweepInterval time.Duration
+	// Now is the clock; nil means time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger
+	// OnRing is told how many jobs were put into the queue; nil for nobody.
+	OnRing func(jobs int)
+}
+
+// Outbox rings jobs. Any number of processes may run one on the same database and queue.
+type Outbox struct {
+	cfg Config
+}
+
+// New returns an Outbox, or an error that names what cfg lacks.
+func New(cfg Config) (*Outbox, error) {
+	if cfg.Store == nil || cfg.Queue == nil {
+		return nil, errors.New("outbox: Store and Queue are required")
+	}
+	if cfg.SweepInterval < 0 {
+		return nil, errors.New("outbox: SweepInterval must not be negative")
+	}
+	if cfg.SweepInterval == 0 {
+		cfg.SweepInterval = DefaultSweepInterval
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.OnRing == nil {
+		cfg.OnRing = func(int) {}
+	}
+	return &Outbox{cfg: cfg}, nil
+}
+
+// RingCampaign rings the jobs of one campaign that are due and were not rung recently. After a nil error every job of
+// the campaign that had to be in the queue is there.
+func (o *Outbox) RingCampaign(ctx context.Context, key string) error {
+	return o.ring(ctx, key)
+}
+
+// Sweep rings whatever job of any campaign is due and was not rung recently.
+func (o *Outbox) Sweep(ctx context.Context) error {
+	return o.ring(ctx, "")
+}
+
+// Run sweeps at once and then every SweepInterval until ctx ends. A failed sweep is logged once per outage.
+func (o *Outbox) Run(ctx context.Context) error {
+	ticker := time.NewTicker(o.cfg.SweepInterval)
+	defer ticker.Stop()
+	failing := false
+	for {
+		err := o.Sweep(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil && !failing:
+			o.cfg.Logger.Warn("Sweeping the outbox failed; it is retried", "error", err)
+			failing = true
+		case err == nil && failing:
+			o.cfg.Logger.Info("Sweeping the outbox works again")
+			failing = false
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (o *Outbox) ring(ctx context.Context, key string) error {
+	for {
+		now := o.cfg.Now()
+		due, err := o.cfg.Store.DueJobs(ctx, key, now, now.Add(-o.cfg.SweepInterval), defaultBatch)
+		if err != nil {
+			return fmt.Errorf("finding jobs to ring: %w", err)
+		}
+		if len(due) == 0 {
+			return nil
+		}
+		if err := o.ringBatch(ctx, due, now); err != nil {
+			return err
+		}
+		if len(due) < defaultBatch {
+			return nil
+		}
+	}
+}
+
+// ringBatch puts jobs into the queue and then remembers it: a crash in between repeats the same ids, which the queue
+// ignores.
+func (o *Outbox) ringBatch(ctx context.Context, due []campaign.DueJob, now time.Time) error {
+	lost, waiting, err := o.split(ctx, due)
+	if err != nil {
+		return err
+	}
+	if len(waiting) > 0 {
+		if err := o.cfg.Store.PostponeRing(ctx, waiting, now); err != nil {
+			return fmt.Errorf("postponing the ring of %d jobs: %w", len(waiting), err)
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+
+	rings := make([]Ring, len(lost))
+	for i, job := range lost {
+		rings[i] = Ring{BullID: campaign.BullID(job.ID, job.Rings), JobID: job.ID}
+	}
+	if err := o.cfg.Queue.Ring(ctx, rings); err != nil {
+		return fmt.Errorf("adding %d jobs to the queue: %w", len(rings), err)
+	}
+	if err := o.cfg.Store.MarkRung(ctx, lost, now); err != nil {
+		return fmt.Errorf("remembering that %d jobs were rung: %w", len(lost), err)
+	}
+	o.cfg.OnRing(len(lost))
+	return nil
+}
+
+// split tells the jobs whose latest ring the queue still has from those that must be rung.
+func (o *Outbox) split(ctx context.Context, due []campaign.DueJob) (lost, waiting []campaign.DueJob, err error) {
+	ids := make([]string, 0, len(due))
+	for _, job := range due {
+		if job.Rings > 0 {
+			ids = append(ids, campaign.BullID(job.ID, job.Rings-1))
+		}
+	}
+	var inQueue map[string]bool
+	if len(ids) > 0 {
+		if inQueue, err = o.cfg.Queue.Waiting(ctx, ids); err != nil {
+			return nil, nil, fmt.Errorf("asking the queue for %d jobs: %w", len(ids), err)
+		}
+	}
+	for _, job := range due {
+		if job.Rings > 0 && inQueue[campaign.BullID(job.ID, job.Rings-1)] {
+			waiting = append(waiting, job)
+		} else {
+			lost = append(lost, job)
+		}
+	}
+	return lost, waiting, nil
+}
