@@ -1,0 +1,210 @@
+package options
+
+import (
+	"errors"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Queue dialects and kinds of workers, as QUEUE_DIALECT and QUEUE_WORKERS name them.
+const (
+	DialectBull    = "bull"
+	DialectBullMQ  = "bullmq"
+	WorkersCartero = "cartero"
+	WorkersMixed   = "mixed"
+)
+
+// Database says where the rows are.
+type Database struct {
+	// URL is mysql://user:password@host:port/database as Prisma writes it, or sqlite://path.
+	URL string
+	// MigrateOnStart runs the migrations before anything else.
+	MigrateOnStart bool
+	// Embedded is set by commands that bring a database of their own where no URL is given.
+	Embedded bool
+}
+
+// Bind implements Area.
+func (o *Database) Bind(b *Binder) {
+	b.Area("Database")
+	b.String(&o.URL, Spec{Variable: "DATABASE_URL", Required: !o.Embedded, Embedded: o.Embedded,
+		Meaning: "mysql://user:password@host:port/database, percent-encoded as Prisma writes it, or sqlite://path"})
+	b.Bool(&o.MigrateOnStart, Spec{Variable: "MIGRATE_ON_START", Default: "true",
+		Meaning: "bring the tables up to date at start"})
+}
+
+// Validate implements Area.
+func (o *Database) Validate() error {
+	const accepted = "must be mysql://user:password@host:port/database or sqlite://path"
+	if o.URL == "" {
+		return o.missing()
+	}
+	if path, ok := strings.CutPrefix(o.URL, "sqlite://"); ok {
+		if path == "" {
+			return Problem{"DATABASE_URL", accepted}
+		}
+		return nil
+	}
+	parsed, err := url.Parse(o.URL)
+	if err != nil {
+		// The parser's message quotes the URL and with it the password.
+		return Problem{"DATABASE_URL", accepted + "; user and password must be percent-encoded (@ is %40, # is %23, / is %2F)"}
+	}
+	if parsed.Scheme != "mysql" || parsed.Hostname() == "" || strings.Trim(parsed.Path, "/") == "" {
+		return Problem{"DATABASE_URL", accepted}
+	}
+	return nil
+}
+
+func (o *Database) missing() error {
+	if o.Embedded {
+		return nil
+	}
+	return Problem{"DATABASE_URL", "is required: mysql://user:password@host:port/database or sqlite://path"}
+}
+
+func (o *Database) secrets() []string { return urlSecrets(o.URL) }
+
+// Redis says where the queue is.
+type Redis struct {
+	// URL is redis://, rediss:// or unix://, with user, password and database number.
+	URL string
+	// Embedded is set by commands that bring a Redis of their own where no URL is given.
+	Embedded bool
+}
+
+// Bind implements Area.
+func (o *Redis) Bind(b *Binder) {
+	b.Area("Redis")
+	b.String(&o.URL, Spec{Variable: "REDIS_URL", Required: !o.Embedded, Embedded: o.Embedded,
+		Meaning: "redis://user:password@host:port/0, rediss:// for TLS, or unix://path"})
+}
+
+// Validate implements Area.
+func (o *Redis) Validate() error {
+	const accepted = "must be redis://user:password@host:port/number, rediss:// for TLS, or unix:///path?db=number"
+	if o.URL == "" {
+		if o.Embedded {
+			return nil
+		}
+		return Problem{"REDIS_URL", "is required: redis://host:port/0, rediss://host:port/0 for TLS, or unix:///path"}
+	}
+	parsed, err := url.Parse(o.URL)
+	if err != nil {
+		return Problem{"REDIS_URL", accepted + "; user and password must be percent-encoded (@ is %40, # is %23, / is %2F)"}
+	}
+	switch parsed.Scheme {
+	case "redis", "rediss":
+		number := strings.Trim(parsed.Path, "/")
+		if _, err := strconv.ParseUint(number, 10, 16); number != "" && err != nil {
+			return Problem{"REDIS_URL", "must end with the number of a database, such as /0; " + accepted}
+		}
+		if parsed.Hostname() != "" {
+			return nil
+		}
+	case "unix":
+		if parsed.Path != "" {
+			return nil
+		}
+	}
+	return Problem{"REDIS_URL", accepted}
+}
+
+func (o *Redis) secrets() []string { return urlSecrets(o.URL) }
+
+// urlSecrets returns the password in a URL, as written and decoded.
+func urlSecrets(text string) []string {
+	parsed, err := url.Parse(text)
+	if err != nil || parsed.User == nil {
+		return nil
+	}
+	password, ok := parsed.User.Password()
+	if !ok || password == "" {
+		return nil
+	}
+	secrets := []string{password}
+	for _, encoded := range []string{url.QueryEscape(password), url.PathEscape(password), encodedPassword(text)} {
+		if encoded != "" && encoded != secrets[len(secrets)-1] {
+			secrets = append(secrets, encoded)
+		}
+	}
+	return secrets
+}
+
+// encodedPassword cuts the password out of a URL without decoding it.
+func encodedPassword(text string) string {
+	_, rest, _ := strings.Cut(text, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	at := strings.LastIndex(authority, "@")
+	if at < 0 {
+		return ""
+	}
+	_, password, _ := strings.Cut(authority[:at], ":")
+	return password
+}
+
+// Queue says which Bull queue is used, and how.
+type Queue struct {
+	// Name and Prefix make the keys: <prefix>:<name>:…
+	Name   string
+	Prefix string
+	// Dialect is DialectBull.
+	Dialect string
+	// Workers is WorkersMixed where Node workers share the queue, else WorkersCartero.
+	Workers string
+	// MaxSize is the number of waiting jobs at which the facade answers 503.
+	MaxSize int
+	// LockDuration is how long a job stays locked without being renewed; it is renewed at half of it.
+	LockDuration time.Duration
+	// StalledInterval is the time between two checks for jobs whose lock was lost.
+	StalledInterval time.Duration
+	// MaxStalledCount is how often a job may stall before it fails.
+	MaxStalledCount int
+}
+
+// Bind implements Area.
+func (o *Queue) Bind(b *Binder) {
+	b.Area("Queue")
+	b.String(&o.Name, Spec{Variable: "QUEUE_NAME_EMAIL", Default: "email-queue", Meaning: "name of the Bull queue"})
+	b.String(&o.Prefix, Spec{Variable: "BULL_PREFIX", Default: "bull", Meaning: "prefix of the queue's keys in Redis"})
+	b.Enum(&o.Dialect, Spec{Variable: "QUEUE_DIALECT", Default: DialectBull,
+		Meaning: "bull; bullmq is not supported yet"}, DialectBull, DialectBullMQ)
+	b.Enum(&o.Workers, Spec{Variable: "QUEUE_WORKERS", Default: WorkersCartero,
+		Meaning: "cartero, or mixed where Node workers share the queue"}, WorkersCartero, WorkersMixed)
+	b.Int(&o.MaxSize, Spec{Variable: "QUEUE_MAXSIZE", Default: "10000",
+		Meaning: "waiting jobs at which the HTTP facade answers 503"}, 1, 100_000_000)
+	b.Duration(&o.LockDuration, Spec{Variable: "BULL_LOCK_DURATION", Default: "30s",
+		Meaning: "how long a worker's lock on a job holds without being renewed"}, time.Second, time.Hour)
+	b.Duration(&o.StalledInterval, Spec{Variable: "BULL_STALLED_INTERVAL", Default: "30s",
+		Meaning: "time between two checks for jobs whose worker died"}, time.Second, time.Hour)
+	b.Int(&o.MaxStalledCount, Spec{Variable: "BULL_MAX_STALLED_COUNT", Default: "1",
+		Meaning: "how often a job may lose its worker before Bull calls it failed"}, 0, 1000)
+}
+
+// Validate implements Area.
+func (o *Queue) Validate() error {
+	var problems []error
+	if o.Dialect == DialectBullMQ {
+		problems = append(problems, Problem{"QUEUE_DIALECT", "bullmq is not supported yet: use bull, with workers built on the npm package bull"})
+	}
+	// A brace would make Redis Cluster hash only a part of the key.
+	if strings.ContainsAny(o.Name, " \t\r\n{}:") {
+		problems = append(problems, Problem{"QUEUE_NAME_EMAIL", "must be a name without blanks, braces or colons"})
+	}
+	if strings.ContainsAny(o.Prefix, " \t\r\n{}") {
+		problems = append(problems, Problem{"BULL_PREFIX", "must be a name without blanks or braces"})
+	}
+	return errors.Join(problems...)
+}
+
+// hostname is the machine's name, for SMTP_HELO_NAME.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "localhost"
+	}
+	return name
+}
