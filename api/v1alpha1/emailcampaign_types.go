@@ -1,0 +1,117 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Finalizer keeps an EmailCampaign in the cluster until the ledger has cancelled what was not sent yet.
+const Finalizer = "mail.cartero.dev/ledger"
+
+// ReadinessPolicy says when an EmailCampaign is Ready.
+// +kubebuilder:validation:Enum=HandedOff;Completed
+type ReadinessPolicy string
+
+// The readiness policies.
+const (
+	// ReadinessHandedOff: Ready once rows and queue are durable; sending goes on.
+	ReadinessHandedOff ReadinessPolicy = "HandedOff"
+	// ReadinessCompleted: Ready once every recipient has ended.
+	ReadinessCompleted ReadinessPolicy = "Completed"
+)
+
+// EmailCampaignSpec is what a campaign shall be.
+// +kubebuilder:validation:XValidation:rule="has(self.campaignKey) == has(oldSelf.campaignKey) && (!has(self.campaignKey) || self.campaignKey == oldSelf.campaignKey)",message="spec.campaignKey is immutable; apply a new campaign under another name for another key",fieldPath=".campaignKey",reason=FieldValueForbidden
+type EmailCampaignSpec struct {
+	// campaignKey is the identity of the campaign in the database, where it is kept for ever: an object with a key that
+	// has been sent is never sent again, in whatever namespace or cluster it appears. Lower-case letters, digits, and -._/
+	// in between. Defaults to <namespace>/<name>. Immutable.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9./_]*[a-z0-9])?$')",message="spec.campaignKey must be lower-case letters, digits and -._/ and begin and end with a letter or digit"
+	CampaignKey string `json:"campaignKey,omitempty"`
+
+	// suspend stops the sending while it is true; mails on the wire are finished. Can be changed until the campaign has ended.
+	// +optional
+	// +default=false
+	Suspend *bool `json:"suspend,omitempty"`
+
+	// jobSize is the number of recipients of one job, the unit that workers share a campaign in. Frozen once
+	// status.startTime is set.
+	// +optional
+	// +default=1000
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	JobSize *int32 `json:"jobSize,omitempty"`
+
+	// readinessPolicy says when the condition Ready is true. HandedOff: once the recipients are in the database and the
+	// jobs in the queue. Completed: once every recipient has ended, for hooks and pipelines that wait for the end.
+	// +optional
+	// +default="HandedOff"
+	ReadinessPolicy ReadinessPolicy `json:"readinessPolicy,omitempty"`
+
+	// message is the mail that every recipient gets. Frozen once status.startTime is set.
+	// +required
+	Message Message `json:"message,omitzero"`
+
+	// recipients says where the list of recipients is: inline, or in a key of a ConfigMap or Secret of this namespace.
+	// It is read once. Frozen once status.startTime is set.
+	// +required
+	Recipients RecipientSource `json:"recipients,omitzero"`
+}
+
+// EmailCampaign is an e-mail campaign: one message to a list of recipients, sent once.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=emailcampaigns,singular=emailcampaign,scope=Namespaced,shortName=ecamp,categories=mail
+// +kubebuilder:selectablefield:JSONPath=`.status.terminalState`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="what the campaign is doing"
+// +kubebuilder:printcolumn:name="Progress",type=string,JSONPath=`.status.progress`,description="recipients that have ended / all"
+// +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.recipients.failed`,description="recipients that failed"
+// +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspend`,description="whether spec.suspend is true"
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Bounced",type=integer,JSONPath=`.status.recipients.bounced`,priority=1,description="recipients whose mailbox refused the mail for good"
+// +kubebuilder:printcolumn:name="InDoubt",type=integer,JSONPath=`.status.recipients.inDoubt`,priority=1,description="recipients of which nobody can know whether the mail was accepted"
+// +kubebuilder:printcolumn:name="Start",type=date,JSONPath=`.status.startTime`,priority=1,description="since when it sends"
+// +kubebuilder:printcolumn:name="Jobs",type=integer,JSONPath=`.status.jobs`,priority=1,description="jobs in the queue and done"
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1,description="why, and until when"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.message == oldSelf.spec.message",message="spec.message is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.message",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.recipients == oldSelf.spec.recipients",message="spec.recipients is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.recipients",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.jobSize == oldSelf.spec.jobSize",message="spec.jobSize is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.jobSize",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.terminalState) || self.spec.suspend == oldSelf.spec.suspend",message="spec.suspend is frozen since the campaign has ended (status.terminalState); apply a new campaign under another name or campaignKey to send again",fieldPath=".spec.suspend",reason=FieldValueForbidden
+type EmailCampaign struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what the campaign shall be.
+	// +required
+	Spec EmailCampaignSpec `json:"spec,omitzero"`
+
+	// status is how the campaign stands; only the operator writes it.
+	// +optional
+	// +default={"observedGeneration":-1}
+	Status EmailCampaignStatus `json:"status,omitzero"`
+}
+
+// GetConditions returns the conditions of the campaign.
+func (c *EmailCampaign) GetConditions() []metav1.Condition { return c.Status.Conditions }
+
+// SetConditions replaces the conditions of the campaign.
+func (c *EmailCampaign) SetConditions(conditions []metav1.Condition) {
+	c.Status.Conditions = conditions
+}
+
+// EmailCampaignList is a list of EmailCampaigns.
+// +kubebuilder:object:root=true
+type EmailCampaignList struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard list metadata.
+	// +optional
+	metav1.ListMeta `json:"metadata,omitzero"`
+
+	// items are the campaigns.
+	// +required
+	Items []EmailCampaign `json:"items"`
+}
