@@ -8,7 +8,10 @@ import (
 )
 
 // Store is what the worker needs of the database. Its writes are fenced: a row is changed only while it carries the
-// token that the caller claimed it with.
+// token that the caller claimed it with. A row that ends, or is given back, loses its token; one in doubt keeps it.
+//
+// Two rules hold wherever a recipient goes back to waiting (Record, Release, Rescue): in a cancelled campaign it becomes
+// cancelled; in a job that a legacy program wrote it becomes deferred and due at once, so that the outbox rings the job.
 type Store interface {
 	// Job returns the job with its campaign's flags, or campaign.ErrNotFound.
 	Job(ctx context.Context, id string) (campaign.Job, error)
@@ -29,12 +32,24 @@ type Store interface {
 	// Release gives back what is left under the token: recipients that were claimed and not announced become pending
 	// or deferred again, as they were. It returns how many.
 	Release(ctx context.Context, token string) (int, error)
-	// Held returns the ids of the recipients that are active under the token, and whether each is announced.
+	// Held returns the ids of the recipients that are active or in doubt under the token, and whether each is
+	// announced; one in doubt is.
 	Held(ctx context.Context, token string) (map[string]bool, error)
 	// Rescue ends the leases that ran out: recipients not announced are given back, announced ones become inDoubt.
-	Rescue(ctx context.Context, now time.Time) (released, inDoubt int, err error)
-	// FinishJob completes the job if no recipient is left to try: status, completedAt and the legacy counters.
+	Rescue(ctx context.Context, now time.Time) (Rescued, error)
+	// FinishJob completes the job if no recipient is left to try: status, completedAt and the legacy counters. On a
+	// job that is finished already it counts again, since a certain result may have replaced a doubt; if that result
+	// left a recipient to try, the job is PROCESSING again.
 	FinishJob(ctx context.Context, id string, now time.Time) (campaign.JobProgress, error)
 	// HoldCampaign stops the job's campaign until hold.Until; a legacy job without a campaign is not held.
 	HoldCampaign(ctx context.Context, key string, hold campaign.Hold) error
+}
+
+// Rescued is what a rescue came to.
+type Rescued struct {
+	// Released counts the recipients given back, InDoubt those whose mail may have been accepted.
+	Released int
+	InDoubt  int
+	// JobIDs are the jobs of these recipients, each once: the caller finishes those that have nobody left to try.
+	JobIDs []string
 }
