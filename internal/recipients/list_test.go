@@ -1,0 +1,356 @@
+package recipients
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// read is the whole outcome of a list.
+type read struct {
+	Recipients []campaign.Recipient
+	Summary    Summary
+	Error      string
+}
+
+func readAll(in string, format Format) read {
+	var got read
+	summary, err := Read(strings.NewReader(in), format, func(r campaign.Recipient) error {
+		got.Recipients = append(got.Recipients, r)
+		return nil
+	})
+	got.Summary = summary
+	if err != nil {
+		got.Error = err.Error()
+	}
+	return got
+}
+
+func plain(addresses ...string) []campaign.Recipient {
+	var list []campaign.Recipient
+	for _, a := range addresses {
+		list = append(list, campaign.Recipient{Address: a})
+	}
+	return list
+}
+
+func TestReadCSV(t *testing.T) {
+	t.Parallel()
+	ana := campaign.Recipient{Address: "ana@example.com", Name: "Ana", Variables: map[string]string{"city": "Cádiz"}}
+	tests := []struct {
+		name, in string
+		want     read
+	}{
+		{"empty", "", read{}},
+		{"blank lines only", "\n\r\n", read{}},
+		{"header only", "email,name\n", read{}},
+		{"header", "email,name,city\nana@example.com,Ana,Cádiz\n",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}}},
+		{"BOM, CRLF, any case and order", "\ufeffcity,NAME, E-Mail \r\nCádiz,Ana,ana@example.com\r\n",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}}},
+		{"semicolons", "Address;name;city\nana@example.com;Ana;Cádiz",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}}},
+		{"tabs", "email\tname\tcity\nana@example.com\tAna\tCádiz",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}}},
+		{"sep= line of Excel, and line numbers after it", "sep=;\r\nemail;name;city\r\nana@example.com;Ana;Cádiz\r\nbroken;;\r\n",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 2, Accepted: 1, Invalid: 1, InvalidLines: []int{4}}}},
+		{"quoted fields with separators, quotes and line breaks; the name on one line",
+			"email,name,note\r\nana@example.com,\"Ruiz, \"\"Ana\"\"\r\n  María\",\"a\r\nb\"\r\nbroken,,\r\n",
+			read{
+				Recipients: []campaign.Recipient{{Address: "ana@example.com", Name: `Ruiz, "Ana" María`, Variables: map[string]string{"note": "a\nb"}}},
+				Summary:    Summary{Rows: 2, Accepted: 1, Invalid: 1, InvalidLines: []int{5}},
+			}},
+		{"a postal address beside the email", "address,email\nCalle Mayor 1,ana@example.com\n",
+			read{
+				Recipients: []campaign.Recipient{{Address: "ana@example.com", Variables: map[string]string{"address": "Calle Mayor 1"}}},
+				Summary:    Summary{Rows: 1, Accepted: 1},
+			}},
+		{"without a header", "ana@example.com\nben@example.org\n",
+			read{Recipients: plain("ana@example.com", "ben@example.org"), Summary: Summary{Rows: 2, Accepted: 2}}},
+		{"columns without a title and rows of separators are ignored", "email,,\nana@example.com,x,\n,,\n\nben@example.org,,\n",
+			read{Recipients: plain("ana@example.com", "ben@example.org"), Summary: Summary{Rows: 2, Accepted: 2}}},
+		{"duplicates in other spellings",
+			"email\nAna@example.com\n ana@EXAMPLE.com \nj@münchen.example\nJ@xn--mnchen-3ya.example\nana@example.com\n",
+			read{Recipients: plain("Ana@example.com", "j@xn--mnchen-3ya.example"), Summary: Summary{Rows: 5, Accepted: 2, Duplicates: 3}}},
+		{"invalid addresses", "email,name\nbroken,\n,Ben\nana@example.com,\nana@localhost,\n",
+			read{Recipients: plain("ana@example.com"), Summary: Summary{Rows: 4, Accepted: 1, Invalid: 3, InvalidLines: []int{2, 3, 5}}}},
+
+		{"no address column", "name,city\nAna,Cádiz\n", read{Error: "line 1: no address column: the first line must name the columns, and one of them email"}},
+		{"several columns without a header", "\nana@example.com,Ana\n", read{Error: "line 2: no address column: the first line must name the columns, and one of them email"}},
+		{"two columns of a name", "email,city,city\n", read{Error: "line 1: two columns have the same name: column 3"}},
+		{"two address columns", "email,EMAIL\n", read{Error: "line 1: two columns have the same name: column 2"}},
+		{"wrong number of fields", "email,name\nana@example.com,Ana\nben@example.org\n",
+			read{Recipients: []campaign.Recipient{{Address: "ana@example.com", Name: "Ana"}}, Summary: Summary{Rows: 1, Accepted: 1},
+				Error: "line 3: the line has 1 fields and the first has 2"}},
+		{"unclosed quote", "email,name\nana@example.com,Ana\n\"ben@example.org,Ben\ncy@example.org,Cy\n",
+			read{Recipients: []campaign.Recipient{{Address: "ana@example.com", Name: "Ana"}}, Summary: Summary{Rows: 1, Accepted: 1},
+				Error: "line 3: a quote is opened and never closed"}},
+		{"text after a quote", "email,name\nana@example.com,\"Ana\" Ruiz\n",
+			read{Error: "line 2: text follows a closing quote: in a quoted field, write quotes twice"}},
+		{"quote in a bare field", "email,name\nana@example.com,A\"na\n",
+			read{Error: "line 2: a quote is in a field that is not quoted: quote the field, and write its quotes twice"}},
+		{"not UTF-8", "email,name\nana@example.com,Mar\xeda\n", read{Error: "line 2: the line is not UTF-8: save the list as UTF-8"}},
+		{"UTF-16", "\xff\xfee\x00m\x00", read{Error: "line 1: the list is UTF-16: save it as UTF-8"}},
+		{"NUL", "email\nana@example.com\nb\x00\n",
+			read{Recipients: plain("ana@example.com"), Summary: Summary{Rows: 1, Accepted: 1}, Error: "line 3: the line has a NUL byte: the list is not a text file"}},
+		{"line too long", "email,n\n" + strings.Repeat("x", MaxLine+10) + ",y\n", read{Error: "line 2: the line is longer than 64 KiB"}},
+		{"record too long", "email,n\nana@example.com,\"" + strings.Repeat(strings.Repeat("x", 99)+"\n", 700),
+			read{Error: "line 2: the record that begins here is longer than 64 KiB: is a quote not closed?"}},
+		{"name too long", "email,name\nana@example.com," + strings.Repeat("é", MaxName+1) + "\n",
+			read{Summary: Summary{Rows: 1}, Error: "line 2: the name is longer than 191 characters"}},
+		{"value too long", "email,city\nana@example.com," + strings.Repeat("x", MaxVariableValue+1) + "\n",
+			read{Summary: Summary{Rows: 1}, Error: `line 2: the variable "city" is longer than 1024 bytes`}},
+		{"title too long", "email," + strings.Repeat("x", MaxVariableKey+1) + "\n",
+			read{Error: "line 1: the name of a variable is longer than 63 characters"}},
+		{"too many columns", "email,name" + columns(MaxVariables+1) + "\n", read{Error: "line 1: the list has more than 32 columns of variables"}},
+		{"as many columns as there may be", "email,name" + columns(MaxVariables) + "\n", read{}},
+		{"odd separator", "sep=x\nemail\n", read{Error: "line 1: the first line sets a separator that can't be one: use a comma, a semicolon, a tab or a bar"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(test.want, readAll(test.in, CSV)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func columns(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, ",v%d", i)
+	}
+	return b.String()
+}
+
+func TestReadJSONLines(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, in string
+		want     read
+	}{
+		{"empty", "\n \n", read{}},
+		{"all fields", "\ufeff" + `{"email":"Ana@example.com","name":" Ana\nRuiz ","variables":{"n":1.50,"s":"x\ny","b":true,"z":null}}` + "\r\n\r\n" + `{"address":"ben@example.org"}`,
+			read{
+				Recipients: []campaign.Recipient{
+					{Address: "Ana@example.com", Name: "Ana Ruiz", Variables: map[string]string{"n": "1.50", "s": "x\ny", "b": "true", "z": ""}},
+					{Address: "ben@example.org"},
+				},
+				Summary: Summary{Rows: 2, Accepted: 2},
+			}},
+		{"invalid and duplicate", `{"email":""}` + "\n" + `{"email":"a@b.c"}` + "\n" + `{"email":"A@B.C"}`,
+			read{Recipients: plain("a@b.c"), Summary: Summary{Rows: 3, Accepted: 1, Duplicates: 1, Invalid: 1, InvalidLines: []int{1}}}},
+		{"no address", `{"name":"Ana"}`, read{Error: "line 1: the entry has no field email"}},
+		{"null", `null`, read{Error: "line 1: the entry has no field email"}},
+		{"both", `{"email":"a@b.c","address":"a@b.c"}`, read{Error: "line 1: the entry has both email and address: keep one"}},
+		{"unknown field", `{"email":"a@b.c","city":"x"}`, read{Error: `line 1: unknown field "city": the fields are email, name and variables`}},
+		{"an address as a field", `{"a@b.c":1}`, read{Error: "line 1: not a JSON object"}},
+		{"wrong type", `{"email":7}`, read{Error: "line 1: the field email is a number"}},
+		{"nested variable", `{"email":"a@b.c","variables":{"x":[1]}}`,
+			read{Error: "line 1: the value of a variable is a list or an object: use a text, a number, true, false or null"}},
+		{"a JSON list", "[\n", read{Error: "line 1: not a JSON object"}},
+		{"a text", `"a@b.c"`, read{Error: "line 1: not a JSON object: write one object a line, without a list around them"}},
+		{"two objects on a line", `{"email":"a@b.c"}{"email":"d@e.f"}`, read{Error: "line 1: text follows the JSON object: write one object a line"}},
+		{"not JSON", "\n{email:x}", read{Error: "line 2: not a JSON object"}},
+		{"NUL in a variable", `{"email":"a@b.c","variables":{"x":"\u0000"}}`,
+			read{Summary: Summary{Rows: 1}, Error: `line 1: the variable "x" is not text in UTF-8`}},
+		{"variable without a name", `{"email":"a@b.c","variables":{"":"x"}}`,
+			read{Summary: Summary{Rows: 1}, Error: "line 1: a variable has no name"}},
+		{"control character in a variable's name", `{"email":"a@b.c","variables":{"a\nb":"x"}}`,
+			read{Summary: Summary{Rows: 1}, Error: "line 1: the name of a variable has a line break or another control character"}},
+		{"too many variables", `{"email":"a@b.c","variables":{` + strings.TrimPrefix(pairs(MaxVariables+1), ",") + `}}`,
+			read{Summary: Summary{Rows: 1}, Error: "line 1: the entry has more than 32 variables"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(test.want, readAll(test.in, JSONLines)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func pairs(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"v%d":%d`, i, i)
+	}
+	return b.String()
+}
+
+func TestReadLines(t *testing.T) {
+	t.Parallel()
+	in := "\ufeff# our friends\r\n\r\nana@example.com\r\n  Ben Núñez <Ben@example.org>\n\"Cy \\\"C\\\" O'Hara\" <cy@example.net>\n" +
+		"<dee@example.com>\nbroken\nana@example.com, ben@example.org\nEve <eve@localhost>\nANA@EXAMPLE.COM"
+	want := read{
+		Recipients: []campaign.Recipient{
+			{Address: "ana@example.com"},
+			{Address: "Ben@example.org", Name: "Ben Núñez"},
+			{Address: "cy@example.net", Name: `Cy "C" O'Hara`},
+			{Address: "dee@example.com"},
+		},
+		Summary: Summary{Rows: 8, Accepted: 4, Duplicates: 1, Invalid: 3, InvalidLines: []int{7, 8, 9}},
+	}
+	if diff := cmp.Diff(want, readAll(in, Lines)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestInline(t *testing.T) {
+	t.Parallel()
+	list := Inline([]Entry{
+		{Address: " Ana@Example.com", Name: "Ana\r\nBcc: x", Variables: map[string]string{"city": "Cádiz"}},
+		{Address: "ana@example.com"},
+		{Address: "broken"},
+		{Address: "ben@example.org", Variables: map[string]string{"bad": "\xff"}},
+	})
+	got, err := list.Next(t.Context())
+	want := campaign.Recipient{Address: "Ana@example.com", Name: "Ana Bcc: x", Variables: map[string]string{"city": "Cádiz"}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("first: %v (-want +got)\n%s", err, diff)
+	}
+	for range 2 { // an error stays
+		_, err = list.Next(t.Context())
+		var syntax *SyntaxError
+		if !errors.As(err, &syntax) || syntax.Line != 4 {
+			t.Errorf("Next = %v, want a SyntaxError of entry 4", err)
+		}
+	}
+	wantTotals := campaign.Totals{Duplicates: 1, Invalid: 1, InvalidLines: []int{3}}
+	if diff := cmp.Diff(wantTotals, list.Totals()); diff != "" {
+		t.Errorf("totals (-want +got)\n%s", diff)
+	}
+}
+
+func TestListKeepsTheFirstInvalidLines(t *testing.T) {
+	t.Parallel()
+	got := readAll(strings.Repeat("broken\n", MaxInvalidLines+5), Lines).Summary
+	if got.Invalid != MaxInvalidLines+5 || len(got.InvalidLines) != MaxInvalidLines || got.InvalidLines[99] != 100 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestListStops(t *testing.T) {
+	t.Parallel()
+	t.Run("unknown format", func(t *testing.T) {
+		t.Parallel()
+		if _, err := New(strings.NewReader("x"), "XLSX").Next(t.Context()); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("Next = %v, want an error", err)
+		}
+	})
+	t.Run("cancelled", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		list := New(strings.NewReader("a@b.c\n"), Lines)
+		if _, err := list.Next(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Next = %v, want context.Canceled", err)
+		}
+		if got, err := list.Next(t.Context()); err != nil || got.Address != "a@b.c" {
+			t.Errorf("Next with another context = %v, %v", got, err)
+		}
+	})
+	t.Run("the reader fails", func(t *testing.T) {
+		t.Parallel()
+		broken := errors.New("connection lost")
+		for _, format := range []Format{CSV, JSONLines, Lines} {
+			_, err := Read(io.MultiReader(strings.NewReader("\n"), iotest.ErrReader(broken)), format, nil)
+			if !errors.Is(err, broken) {
+				t.Errorf("%s: %v, want %v", format, err, broken)
+			}
+		}
+	})
+	t.Run("the handler fails", func(t *testing.T) {
+		t.Parallel()
+		full := errors.New("full")
+		_, err := Read(strings.NewReader("a@b.c\n"), Lines, func(campaign.Recipient) error { return full })
+		if !errors.Is(err, full) {
+			t.Errorf("%v, want %v", err, full)
+		}
+	})
+}
+
+// Reading byte by byte changes nothing: no boundary of a read falls into a wrong place.
+func TestReadInSmallPieces(t *testing.T) {
+	t.Parallel()
+	in := "\ufeffemail;name\r\nana@example.com;\"Ñu\r\nñez\"\r\nben@münchen.example;Ben\r\n"
+	var got []campaign.Recipient
+	_, err := Read(iotest.OneByteReader(strings.NewReader(in)), CSV, func(r campaign.Recipient) error {
+		got = append(got, r)
+		return nil
+	})
+	if diff := cmp.Diff(readAll(in, CSV).Recipients, got); diff != "" || err != nil || len(got) != 2 {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+}
+
+func TestSet(t *testing.T) {
+	t.Parallel()
+	var s set
+	const n = 50_000
+	for round := range 2 {
+		for i := range n {
+			if got, want := s.add(fmt.Appendf(nil, "user%d@example.com", i)), round == 0; got != want {
+				t.Fatalf("round %d: add of key %d = %v", round, i, got)
+			}
+		}
+	}
+	slots := 0
+	for i := range s.parts {
+		slots += len(s.parts[i].slots)
+	}
+	if slots > 2*n {
+		t.Errorf("%d slots for %d keys", slots, n)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	for _, seed := range []string{
+		"email,name\nana@example.com,Ana\n", "\ufeffemail;x\r\n\"a@b.c\";\"1\r\n2\"\r\n", "a@b.c\n\"", "sep=;\nemail\na@b.c", "sep=\n", "sep=\r\n",
+		"# c\nAna <a@b.c>\n<", `{"email":"a@b.c","variables":{"a":1}}`, "{\"email\":\"a@b.c\"}\n{}", "email\tname\n\"", "\n\n\nemail\nx", "\"email\n\",a\nb", "email|a",
+	} {
+		for i := range 3 {
+			f.Add(seed, i)
+		}
+	}
+	f.Fuzz(func(t *testing.T, in string, n int) {
+		format := []Format{CSV, JSONLines, Lines}[(n%3+3)%3]
+		got := readAll(in, format)
+		s := got.Summary
+		lost := int64(0) // the entry that the error is about
+		if got.Error != "" {
+			lost = s.Rows - s.Accepted - s.Duplicates - s.Invalid
+		}
+		if s.Rows != s.Accepted+s.Duplicates+s.Invalid+lost || lost > 1 || s.Accepted != int64(len(got.Recipients)) {
+			t.Fatalf("the counts do not add up: %+v", got)
+		}
+		seen := map[string]bool{}
+		for _, r := range got.Recipients {
+			if again, err := ParseAddress(r.Address); again != r.Address || err != nil || seen[Key(r.Address)] {
+				t.Fatalf("recipient %+v is not normalised or a duplicate", r)
+			}
+			seen[Key(r.Address)] = true
+			if strings.ContainsAny(r.Name, "\r\n\x00") || len(r.Variables) > MaxVariables {
+				t.Fatalf("recipient %+v breaks the bounds", r)
+			}
+		}
+		if strings.Contains(got.Error, "@") {
+			t.Fatalf("the error %q may quote an address", got.Error)
+		}
+		for _, line := range s.InvalidLines {
+			if line < 1 || line > strings.Count(in, "\n")+1 {
+				t.Fatalf("line %d of %d", line, strings.Count(in, "\n")+1)
+			}
+		}
+	})
+}

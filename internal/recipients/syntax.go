@@ -1,0 +1,79 @@
+package recipients
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// Bounds of a list. An entry beyond them makes the list unreadable: cutting a value or leaving somebody out silently
+// would be worse.
+const (
+	// MaxLine is the limit of a line, and of a CSV record with line breaks in it, in bytes.
+	MaxLine = 64 << 10
+	// MaxName is the limit of a display name, in characters: what the column Recipient.name of the shared table holds.
+	MaxName = 191
+	// MaxVariables is the limit of variables of an entry.
+	MaxVariables = 32
+	// MaxVariableKey is the limit of a variable's name, in characters.
+	MaxVariableKey = 63
+	// MaxVariableValue is the limit of a variable's value, in bytes.
+	MaxVariableValue = 1024
+)
+
+// SyntaxError is a list that can't be understood.
+type SyntaxError struct {
+	// Line is where, counted from 1; of inline entries it is the entry's position.
+	Line int
+	// Reason says what is wrong and what to do, without quoting any address.
+	Reason string
+}
+
+func (e *SyntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
+
+func syntaxError(line int, format string, args ...any) error {
+	return &SyntaxError{Line: line, Reason: fmt.Sprintf(format, args...)}
+}
+
+var byteOrderMark = []byte("\ufeff")
+
+// lineReader reads lines of bounded length and refuses what no list may have: NUL and what is not UTF-8.
+type lineReader struct {
+	in   *bufio.Reader
+	line int // number of the line that next returned last
+}
+
+func newLineReader(r io.Reader) *lineReader {
+	return &lineReader{in: bufio.NewReaderSize(r, MaxLine+2)} // a full line with CRLF fits
+}
+
+// next returns the next line with its line end, valid until the next call, or io.EOF.
+func (l *lineReader) next() ([]byte, error) {
+	text, err := l.in.ReadSlice('\n')
+	if len(text) == 0 && errors.Is(err, io.EOF) {
+		return nil, io.EOF
+	}
+	l.line++
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return nil, syntaxError(l.line, "the line is longer than %d KiB", MaxLine>>10)
+	case err != nil && !errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("reading line %d of the list: %w", l.line, err)
+	}
+	if l.line == 1 {
+		if bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}) {
+			return nil, syntaxError(1, "the list is UTF-16: save it as UTF-8")
+		}
+		text = bytes.TrimPrefix(text, byteOrderMark)
+	}
+	if bytes.IndexByte(text, 0) >= 0 {
+		return nil, syntaxError(l.line, "the line has a NUL byte: the list is not a text file")
+	}
+	if !utf8.Valid(text) {
+		return nil, syntaxError(l.line, "the line is not UTF-8: save the list as UTF-8")
+	}
+	return text, nil
+}
