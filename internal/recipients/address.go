@@ -200,7 +200,10 @@ func parseDomain(domain string) (string, error) {
 		if err != nil {
 			return "", invalid(ReasonDomain)
 		}
-		domain = mapped
+		// Some rules (bidi) see only what the mapping came to: a relay that checks the A-label would refuse it.
+		if domain, err = idna.Lookup.ToASCII(mapped); err != nil || domain != mapped {
+			return "", invalid(ReasonDomain)
+		}
 	}
 	if err := checkDomain(domain); err != nil {
 		return "", err

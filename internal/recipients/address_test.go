@@ -75,6 +75,7 @@ func TestParseAddress(t *testing.T) {
 		{"broken A-label", "ana@xn--a\u00e4.com", "", ReasonDomain},
 		{"label too long", "ana@" + label63 + "d.example", "", ReasonDomain},
 		{"symbol in the domain", "ana@ex☃\u202eample.com", "", ReasonDomain},
+		{"mixes directions once mapped", "ana@Aℸ.example", "", ReasonDomain},
 		{"longer than the table holds", "a@" + label63 + "." + label63 + "." + strings.Repeat("e", 62), "", ReasonTooLongStored},
 		{"longer than a path", strings.Repeat("l", 64) + "@" + label63 + "." + label63 + "." + label63, "", ReasonTooLong},
 		{"much longer", strings.Repeat("l", 1<<16) + "@example.com", "", ReasonTooLong},
@@ -122,7 +123,7 @@ func TestKey(t *testing.T) {
 func FuzzParseAddress(f *testing.F) {
 	for _, seed := range []string{
 		"ana@example.com", "j.müller@münchen.example", "a@xn--mnchen-3ya.example", "иван@пример.test", "a@b-c--d.e",
-		`"q"@example.com`, "a@[1.2.3.4]", "a\u037eb@c.d", "\u212a@\u212a.example", "x@ß.ẞ", "a@a\u200db.example", "A@B.C.", "a@0.0",
+		`"q"@example.com`, "a@[1.2.3.4]", "a\u037eb@c.d", "\u212a@\u212a.example", "x@ß.ẞ", "a@a\u200db.example", "A@B.C.", "a@0.0", "a@Aℸ.A",
 	} {
 		f.Add(seed)
 	}

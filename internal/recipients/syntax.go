@@ -14,12 +14,12 @@ import (
 const (
 	// MaxLine is the limit of a line, and of a CSV record with line breaks in it, in bytes.
 	MaxLine = 64 << 10
-	// MaxName is the limit of a display name, in characters: what the column Recipient.name of the shared table holds.
-	MaxName = 191
+	// MaxName is the limit of a display name, in characters, as in the API.
+	MaxName = 256
 	// MaxVariables is the limit of variables of an entry.
 	MaxVariables = 32
 	// MaxVariableKey is the limit of a variable's name, in characters.
-	MaxVariableKey = 63
+	MaxVariableKey = 64
 	// MaxVariableValue is the limit of a variable's value, in bytes.
 	MaxVariableValue = 1024
 )
