@@ -80,8 +80,10 @@ type Draft struct {
 	Origin  Origin
 	Content Content
 	// ListHash identifies the list that is being written: SHA-256 in hex over its source, its format and the job size.
-	ListHash  string
-	JobSize   int
+	ListHash string
+	JobSize  int
+	// Suspended has the campaign sealed suspended: no worker starts it before it is resumed.
+	Suspended bool
 	CreatedAt time.Time
 }
 

@@ -45,6 +45,11 @@ func (l *Loader) Load(ctx context.Context, draft Draft, list List) (Record, erro
 	if err := SameSource(record, draft); err != nil || record.Sealed() {
 		return record, err
 	}
+	if record.Suspended != draft.Suspended { // before the seal, so that no worker can be first
+		if err := l.ledger.Suspend(ctx, draft.Key, draft.Suspended); err != nil {
+			return record, fmt.Errorf("suspending the campaign: %w", err)
+		}
+	}
 
 	totals, err := l.writeShards(ctx, draft, list)
 	if errors.Is(err, ErrSealed) { // another process finished the same list meanwhile

@@ -1,0 +1,287 @@
+package controllers
+
+import (
+	"cmp"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// facts is what one loop knows; the conditions are computed from it and from nothing else.
+type facts struct {
+	*scope
+	stalled    *stalledError
+	dependency *dependencyError
+	// err is an error that is neither of the two.
+	err error
+}
+
+// verdict is one condition's status, reason and message.
+type verdict struct {
+	status  metav1.ConditionStatus
+	reason  string
+	message string
+}
+
+func isTrue(reason, format string, args ...any) verdict {
+	return verdict{metav1.ConditionTrue, reason, fmt.Sprintf(format, args...)}
+}
+
+func isFalse(reason, format string, args ...any) verdict {
+	return verdict{metav1.ConditionFalse, reason, fmt.Sprintf(format, args...)}
+}
+
+func isUnknown(reason, format string, args ...any) verdict {
+	return verdict{metav1.ConditionUnknown, reason, fmt.Sprintf(format, args...)}
+}
+
+// known keeps what was found out earlier where this loop could not find it out again.
+var known = verdict{}
+
+// held reports whether the engine stopped the campaign.
+func (s *scope) held() bool {
+	return s.record != nil && s.record.Hold != nil && s.now.Before(s.record.Hold.Until)
+}
+
+// failed reports whether the campaign ended without being complete.
+func (s *scope) failed() bool {
+	return s.cancelled() || s.done() && s.tally.Accepted == 0
+}
+
+// cancelled reports whether the campaign was ended before everybody was tried. Cancelling one that had ended changes
+// nothing.
+func (s *scope) cancelled() bool {
+	return s.done() && s.record.CancelledAt != nil && s.tally.Cancelled > 0
+}
+
+// foreign reports whether the ledger had the sealed campaign before this object was created.
+func (s *scope) foreign() bool {
+	return s.sealed() && s.record.SealedAt.Before(s.object.CreationTimestamp.Time)
+}
+
+func acceptedCondition(f facts) verdict {
+	switch {
+	case f.stalled != nil:
+		return isFalse(f.stalled.reason, "%s", f.stalled.err)
+	case f.record != nil && f.dependency == nil && f.err == nil:
+		return isTrue(v1alpha1.ReasonAccepted, "Message and recipients are in order")
+	default:
+		return known
+	}
+}
+
+func materializedCondition(f facts) verdict {
+	switch {
+	case f.foreign():
+		return isTrue(v1alpha1.ReasonAdopted, "%s were in the database already", listMessage(f.record.Totals))
+	case f.sealed():
+		return isTrue(v1alpha1.ReasonMaterialized, "%s are in the database", listMessage(f.record.Totals))
+	case f.stalled != nil:
+		return isFalse(v1alpha1.ReasonPending, "Nothing is written before the campaign is accepted")
+	case f.object.Status.MaterializedTime != nil: // what was written stays written, whatever can be read now
+		return known
+	case f.dependency != nil && f.dependency.reason == v1alpha1.ReasonDatabaseUnavailable:
+		return isFalse(v1alpha1.ReasonDatabaseUnavailable, "The database does not answer; the recipients are written when it does")
+	case f.record != nil:
+		return isFalse(v1alpha1.ReasonWritingRows, "The recipients are being written to the database")
+	default:
+		return known
+	}
+}
+
+func enqueuedCondition(f facts) verdict {
+	switch {
+	case f.done() || f.enqueued && !f.suspended():
+		return isTrue(v1alpha1.ReasonEnqueued, "%s in the queue or worked off", count(int64(f.jobs()), "job"))
+	case f.dependency != nil && f.dependency.reason == v1alpha1.ReasonQueueUnavailable:
+		return isFalse(v1alpha1.ReasonQueueUnavailable, "The queue does not answer; the jobs are added when it does")
+	case f.sealed() && f.suspended():
+		return isFalse(v1alpha1.ReasonPending, "The jobs are put into the queue when the campaign is resumed")
+	default:
+		return known
+	}
+}
+
+func suspendedCondition(f facts) verdict {
+	switch {
+	case f.done():
+		return isFalse(v1alpha1.ReasonNotSuspended, "The campaign has ended")
+	case f.suspended():
+		return isTrue(v1alpha1.ReasonSuspendedBySpec, "spec.suspend is true: nothing new is sent")
+	case f.held():
+		return isTrue(f.record.Hold.Reason, "%s", f.record.Hold.Message)
+	default:
+		return isFalse(v1alpha1.ReasonNotSuspended, "Nothing holds the campaign")
+	}
+}
+
+func completeCondition(f facts) verdict {
+	switch {
+	case !f.done() || f.failed():
+		return isFalse(v1alpha1.ReasonInProgress, "%s", f.progressMessage())
+	case f.tally.LastCompletedAt != nil && f.tally.LastCompletedAt.Before(f.object.CreationTimestamp.Time):
+		return isTrue(v1alpha1.ReasonAlreadyCompleted,
+			"The campaign had ended before this object was created: %s", f.progressMessage())
+	case f.tally.Unsuccessful() > 0:
+		return isTrue(v1alpha1.ReasonCompletedWithFailures, "%s", f.progressMessage())
+	default:
+		return isTrue(v1alpha1.ReasonCompleted, "%s", f.progressMessage())
+	}
+}
+
+func failedCondition(f facts) verdict {
+	switch {
+	case f.cancelled():
+		return isTrue(v1alpha1.ReasonCancelled, "The campaign was cancelled: %s", f.progressMessage())
+	case f.failed():
+		return isTrue(v1alpha1.ReasonAllRecipientsFailed, "Not one recipient was accepted: %s", f.progressMessage())
+	default:
+		return isFalse(v1alpha1.ReasonNotFailed, "The campaign has not failed")
+	}
+}
+
+// readyCondition summarises the others; complete, failed and suspended are theirs.
+func readyCondition(f facts, complete, failed, suspended verdict) verdict {
+	switch {
+	case f.stalled != nil:
+		return isFalse(f.stalled.reason, "%s", f.stalled.err)
+	case !f.object.DeletionTimestamp.IsZero():
+		return isFalse(v1alpha1.ReasonDeleting, "What was not sent is being cancelled%s", afterwards(f))
+	case f.dependency != nil:
+		return isFalse(v1alpha1.ReasonDependencyNotReady, "The %s does not answer; it is tried again, and nothing is lost: %s",
+			f.dependency.dependency, f.dependency.err)
+	case f.err != nil:
+		return isFalse(v1alpha1.ReasonDependencyNotReady, "It is tried again: %s", f.err)
+	case failed.status == metav1.ConditionTrue:
+		return isFalse(failed.reason, "%s", failed.message)
+	case complete.status == metav1.ConditionTrue:
+		return isTrue(complete.reason, "%s", complete.message)
+	case f.sealed() && f.suspended():
+		return isTrue(suspended.reason, "%s; %s", suspended.message, f.progressMessage())
+	case f.held():
+		return isFalse(suspended.reason, "%s", suspended.message)
+	case !f.sealed() || !f.enqueued:
+		return isFalse(v1alpha1.ReasonMaterializing, "The recipients are being written and enqueued")
+	default:
+		return sendingVerdict(f)
+	}
+}
+
+// sendingVerdict is Ready while workers are at it: what that means is the readiness policy's choice.
+func sendingVerdict(f facts) verdict {
+	v := isTrue(v1alpha1.ReasonSending, "%s", f.progressMessage())
+	if f.tally != nil && f.tally.Active == 0 && f.tally.Pending == 0 && f.tally.Deferred > 0 {
+		v.reason = v1alpha1.ReasonDeferred
+	}
+	if f.object.Spec.ReadinessPolicy == v1alpha1.ReadinessCompleted {
+		v.status = metav1.ConditionFalse
+	}
+	return v
+}
+
+// kstatusConditions says which of the pair is true: Reconciling while the operator is at work and needs no help,
+// Stalled while the campaign does not go on by itself.
+func kstatusConditions(f facts, ready verdict) (reconciling, stalled bool) {
+	switch {
+	case f.stalled != nil || f.failed():
+		return false, true
+	case f.dependency != nil || f.err != nil:
+		return true, false
+	case f.held() && !f.suspended():
+		return false, true
+	default:
+		return ready.status != metav1.ConditionTrue, false
+	}
+}
+
+func afterwards(f facts) string {
+	if f.dependency == nil {
+		return ""
+	}
+	return fmt.Sprintf(", but the %s does not answer; it is tried again: %s", f.dependency.dependency, f.dependency.err)
+}
+
+// jobs is the number of the campaign's jobs.
+func (s *scope) jobs() int {
+	if s.record == nil {
+		return 0
+	}
+	return s.record.Totals.Jobs
+}
+
+func (s *scope) progressMessage() string {
+	if s.tally == nil {
+		return "Nothing is sent yet"
+	}
+	t := s.tally
+	text := fmt.Sprintf("%s recipients have ended, %d accepted", t.Progress(), t.Accepted)
+	for _, part := range []struct {
+		n    int64
+		what string
+	}{
+		{t.Bounced, "bounced"}, {t.Failed, "failed"}, {t.Suppressed, "suppressed"},
+		{t.Cancelled, "cancelled"}, {t.InDoubt, "in doubt"}, {t.Deferred, "waiting for another attempt"},
+	} {
+		if part.n > 0 {
+			text += fmt.Sprintf(", %d %s", part.n, part.what)
+		}
+	}
+	return text
+}
+
+// listMessage says what reading the list came to.
+func listMessage(totals campaign.Totals) string {
+	text := fmt.Sprintf("%s in %s", count(totals.Recipients, "recipient"), count(int64(totals.Jobs), "job"))
+	if totals.Duplicates > 0 {
+		text += fmt.Sprintf(", without %s", count(totals.Duplicates, "duplicate"))
+	}
+	return text + invalidLines(totals)
+}
+
+func count(n int64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// setCondition writes one condition; the zero verdict leaves what is known, or says that nothing is known yet.
+func setCondition(status *v1alpha1.EmailCampaignStatus, generation int64, conditionType string, v verdict) {
+	if v == known {
+		if old := meta.FindStatusCondition(status.Conditions, conditionType); old != nil {
+			return
+		}
+		v = isUnknown(v1alpha1.ReasonPending, "Not known yet")
+	}
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+		Type:               conditionType,
+		Status:             v.status,
+		Reason:             cmp.Or(v.reason, v1alpha1.ReasonPending),
+		Message:            truncate(v.message),
+		ObservedGeneration: generation,
+	})
+}
+
+// setKstatus sets an abnormal-true condition that is absent while false.
+func setKstatus(status *v1alpha1.EmailCampaignStatus, generation int64, conditionType string, present bool, ready verdict) {
+	if !present {
+		meta.RemoveStatusCondition(&status.Conditions, conditionType)
+		return
+	}
+	ready.status = metav1.ConditionTrue
+	setCondition(status, generation, conditionType, ready)
+}
+
+// truncate keeps a message within what the API allows and a person reads.
+func truncate(message string) string {
+	const limit = 1024
+	runes := []rune(message)
+	if len(runes) <= limit {
+		return message
+	}
+	return string(runes[:limit-1]) + "…"
+}

@@ -1,0 +1,154 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail"
+)
+
+// Doorbell puts the jobs of a sealed campaign into the queue.
+type Doorbell interface {
+	// RingCampaign rings the campaign's jobs that are due and not in the queue. It is idempotent.
+	RingCampaign(ctx context.Context, key string) error
+}
+
+// EmailCampaignReconciler brings the ledger and the queue to what an EmailCampaign says, and the object's status to
+// what the ledger counts.
+type EmailCampaignReconciler struct {
+	// Client reads EmailCampaigns from the cache and writes them.
+	Client client.Client
+	// Reader reads ConfigMaps and Secrets from the API server: caching them would need list and watch.
+	Reader client.Reader
+	// Recorder writes events.
+	Recorder events.EventRecorder
+	Ledger   campaign.Ledger
+	Doorbell Doorbell
+	// IsUnavailable tells an outage of the database, which is waited for, from a fault.
+	IsUnavailable func(error) bool
+	// Redact masks addresses and credentials in what becomes a condition or event.
+	Redact func(string) string
+	// DefaultFrom is the sender of campaigns that name none; zero where there is no default.
+	DefaultFrom mail.Address
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Options tune the controller.
+type Options struct {
+	// MaxConcurrentReconciles is how many campaigns are reconciled at once; 0 means 4.
+	MaxConcurrentReconciles int
+	// SkipNameValidation lets tests run several controllers of the same name in one process.
+	SkipNameValidation bool
+}
+
+const (
+	defaultConcurrentReconciles = 4
+	firstRetry                  = 500 * time.Millisecond
+	lastRetry                   = 30 * time.Second
+)
+
+// +kubebuilder:rbac:groups=mail.cartero.dev,resources=emailcampaigns,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=mail.cartero.dev,resources=emailcampaigns/status,verbs=get;update;patch
+// +kubebuilder:rbac:groups=mail.cartero.dev,resources=emailcampaigns/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// SetupWithManager registers the reconciler, or says which of its fields is missing.
+func (r *EmailCampaignReconciler) SetupWithManager(mgr ctrl.Manager, opts Options) error {
+	if err := r.validate(); err != nil {
+		return err
+	}
+	if opts.MaxConcurrentReconciles == 0 {
+		opts.MaxConcurrentReconciles = defaultConcurrentReconciles
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.EmailCampaign{}, builder.WithPredicates(specOrFinalizersChanged())).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: opts.MaxConcurrentReconciles,
+			SkipNameValidation:      &opts.SkipNameValidation,
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
+				firstRetry, lastRetry),
+		}).
+		Complete(r)
+}
+
+func (r *EmailCampaignReconciler) validate() error {
+	var missing []error
+	for name, absent := range map[string]bool{
+		"Client": r.Client == nil, "Reader": r.Reader == nil, "Recorder": r.Recorder == nil,
+		"Ledger": r.Ledger == nil, "Doorbell": r.Doorbell == nil,
+		"IsUnavailable": r.IsUnavailable == nil, "Redact": r.Redact == nil,
+	} {
+		if absent {
+			missing = append(missing, fmt.Errorf("EmailCampaignReconciler: %s is required", name))
+		}
+	}
+	if r.Now == nil {
+		r.Now = time.Now
+	}
+	return errors.Join(missing...)
+}
+
+// Reconcile is a table of contents: the steps are in steps.go, what becomes of their errors in outcome.go.
+func (r *EmailCampaignReconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
+	object := &v1alpha1.EmailCampaign{}
+	if err := r.Client.Get(ctx, req.NamespacedName, object); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	s := newScope(object, r.Now())
+
+	if !object.DeletionTimestamp.IsZero() {
+		return r.reconcileDelete(ctx, s)
+	}
+	if added, err := r.ensureFinalizer(ctx, object); added || err != nil {
+		return ctrl.Result{}, err
+	}
+
+	defer func() { res, err = r.finish(ctx, s, err) }()
+	err = runSteps(ctx, s, r.acceptSpec, r.lookUp, r.applySuspension, r.materialize, r.enqueue)
+	return ctrl.Result{}, errors.Join(err, r.observe(ctx, s))
+}
+
+// ensureFinalizer adds the finalizer, alone: no row is written for an object that could vanish unseen.
+func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, object *v1alpha1.EmailCampaign) (bool, error) {
+	before := object.DeepCopy()
+	if !controllerutil.AddFinalizer(object, v1alpha1.Finalizer) {
+		return false, nil
+	}
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, object, patch); err != nil {
+		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+			return true, nil // the change that beat us brings its own event
+		}
+		return false, fmt.Errorf("adding the finalizer: %w", err)
+	}
+	return true, nil
+}
+
+// specOrFinalizersChanged lets everything through but the updates that only this controller makes: those of the status.
+func specOrFinalizersChanged() predicate.Predicate {
+	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return !slices.Equal(e.ObjectOld.GetFinalizers(), e.ObjectNew.GetFinalizers())
+		},
+	})
+}

@@ -1,0 +1,121 @@
+package controllers
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
+)
+
+// notice is one event to emit once the status that it tells of is written.
+type notice struct {
+	warning bool
+	reason  string
+	// action is what the controller was doing (events.k8s.io wants it).
+	action  string
+	message string
+}
+
+// transition is a change of one condition that is worth an event.
+type transition struct {
+	conditionType string
+	status        metav1.ConditionStatus
+	// reason restricts it to one reason; empty means any.
+	reason  string
+	event   string
+	action  string
+	warning bool
+}
+
+var transitions = []transition{
+	{conditionType: v1alpha1.ConditionAccepted, status: metav1.ConditionTrue,
+		event: v1alpha1.EventCampaignAccepted, action: "Accept"},
+	{conditionType: v1alpha1.ConditionAccepted, status: metav1.ConditionFalse,
+		event: v1alpha1.EventSpecRejected, action: "Accept", warning: true},
+	{conditionType: v1alpha1.ConditionMaterialized, status: metav1.ConditionTrue, reason: v1alpha1.ReasonMaterialized,
+		event: v1alpha1.EventRecipientsMaterialized, action: "Materialize"},
+	{conditionType: v1alpha1.ConditionMaterialized, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAdopted,
+		event: v1alpha1.EventCampaignAdopted, action: "Materialize"},
+	{conditionType: v1alpha1.ConditionEnqueued, status: metav1.ConditionTrue,
+		event: v1alpha1.EventJobEnqueued, action: "Enqueue"},
+	{conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonSuspendedBySpec,
+		event: v1alpha1.EventSendingSuspended, action: "Suspend"},
+	{conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAuthenticationFailed,
+		event: v1alpha1.EventSMTPAuthenticationFailed, action: "Send", warning: true},
+	{conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonSenderRefused,
+		event: v1alpha1.EventSenderRefused, action: "Send", warning: true},
+	{conditionType: v1alpha1.ConditionComplete, status: metav1.ConditionTrue,
+		event: v1alpha1.EventCampaignCompleted, action: "Complete"},
+	{conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonCancelled,
+		event: v1alpha1.EventCampaignCancelled, action: "Cancel", warning: true},
+	{conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAllRecipientsFailed,
+		event: v1alpha1.EventCampaignFailed, action: "Complete", warning: true},
+}
+
+// eventsFor tells what changed between two statuses.
+func eventsFor(before, after *v1alpha1.EmailCampaignStatus) []notice {
+	var found []notice
+	for _, t := range transitions {
+		if condition := t.happened(before, after); condition != nil {
+			found = append(found, notice{warning: t.warning, reason: t.event, action: t.action, message: condition.Message})
+		}
+	}
+	found = append(found, outageEvent(before, after)...)
+	if before.StartTime == nil && after.StartTime != nil {
+		found = append(found, notice{reason: v1alpha1.EventSendingStarted, action: "Send",
+			message: "A worker took up the first recipient"})
+	}
+	if resumed(before, after) {
+		found = append(found, notice{reason: v1alpha1.EventSendingResumed, action: "Resume",
+			message: "What suspended the campaign is gone"})
+	}
+	if n := inDoubt(after) - inDoubt(before); n > 0 {
+		found = append(found, notice{warning: true, reason: v1alpha1.EventRecipientsInDoubt, action: "Send", message: fmt.Sprintf(
+			"%s in doubt: the connection was lost between the end of the mail and the reply; not sent again",
+			count(n, "more recipient"))})
+	}
+	return found
+}
+
+// happened returns the condition if it came to the transition's status and reason between the two statuses.
+func (t transition) happened(before, after *v1alpha1.EmailCampaignStatus) *metav1.Condition {
+	condition := meta.FindStatusCondition(after.Conditions, t.conditionType)
+	if condition == nil || condition.Status != t.status || t.reason != "" && condition.Reason != t.reason {
+		return nil
+	}
+	old := meta.FindStatusCondition(before.Conditions, t.conditionType)
+	if old != nil && old.Status == condition.Status && old.Reason == condition.Reason {
+		return nil
+	}
+	return condition
+}
+
+// outageEvent tells of a dependency that stopped answering.
+func outageEvent(before, after *v1alpha1.EmailCampaignStatus) []notice {
+	ready := transition{conditionType: v1alpha1.ConditionReady, status: metav1.ConditionFalse,
+		reason: v1alpha1.ReasonDependencyNotReady}.happened(before, after)
+	if ready == nil {
+		return nil
+	}
+	reason := v1alpha1.EventDatabaseUnavailable
+	enqueued := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionEnqueued)
+	if enqueued != nil && enqueued.Reason == v1alpha1.ReasonQueueUnavailable {
+		reason = v1alpha1.EventQueueUnavailable
+	}
+	return []notice{{warning: true, reason: reason, action: "Connect", message: ready.Message}}
+}
+
+func resumed(before, after *v1alpha1.EmailCampaignStatus) bool {
+	return after.TerminalState == "" &&
+		meta.IsStatusConditionTrue(before.Conditions, v1alpha1.ConditionSuspended) &&
+		meta.IsStatusConditionFalse(after.Conditions, v1alpha1.ConditionSuspended)
+}
+
+func inDoubt(status *v1alpha1.EmailCampaignStatus) int64 {
+	if status.Recipients == nil {
+		return 0
+	}
+	return status.Recipients.InDoubt
+}

@@ -1,0 +1,139 @@
+package controllers
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// The API bounds these lists.
+const (
+	maxFailures     = 10
+	maxInvalidLines = 20
+)
+
+// computeStatus sets the object's status to what this loop found.
+func computeStatus(s *scope, stepErr error, redact func(string) string) {
+	f := facts{scope: s, stalled: asStalled(stepErr), dependency: asDependency(stepErr)}
+	if f.stalled == nil && f.dependency == nil {
+		f.err = stepErr
+	}
+	status := &s.object.Status
+	generation := s.object.Generation
+
+	complete, failed, suspended := completeCondition(f), failedCondition(f), suspendedCondition(f)
+	ready := readyCondition(f, complete, failed, suspended)
+	for _, c := range []struct {
+		conditionType string
+		verdict       verdict
+	}{
+		{v1alpha1.ConditionAccepted, acceptedCondition(f)},
+		{v1alpha1.ConditionMaterialized, materializedCondition(f)},
+		{v1alpha1.ConditionEnqueued, enqueuedCondition(f)},
+		{v1alpha1.ConditionSuspended, suspended},
+		{v1alpha1.ConditionComplete, complete},
+		{v1alpha1.ConditionFailed, failed},
+		{v1alpha1.ConditionReady, ready},
+	} {
+		c.verdict.message = redact(c.verdict.message)
+		setCondition(status, generation, c.conditionType, c.verdict)
+	}
+	ready.message = redact(ready.message)
+	reconciling, stalled := kstatusConditions(f, ready)
+	setKstatus(status, generation, v1alpha1.ConditionReconciling, reconciling, ready)
+	setKstatus(status, generation, v1alpha1.ConditionStalled, stalled, ready)
+
+	status.ObservedGeneration = generation
+	status.CampaignKey = s.key
+	setRecord(status, s)
+	setCounts(status, s)
+}
+
+// setRecord shows what the ledger has of the campaign.
+func setRecord(status *v1alpha1.EmailCampaignStatus, s *scope) {
+	if !s.sealed() {
+		return
+	}
+	record := s.record
+	status.ContentHash = snapshotHash(*record)
+	status.Jobs = int32(record.Totals.Jobs)
+	status.MaterializedTime = timeOf(record.SealedAt)
+	status.StartTime = timeOf(record.StartedAt)
+	status.List = &v1alpha1.ListSummary{Duplicates: record.Totals.Duplicates, Invalid: record.Totals.Invalid}
+	for i, line := range record.Totals.InvalidLines {
+		if i == maxInvalidLines {
+			break
+		}
+		status.List.InvalidLines = append(status.List.InvalidLines, int32(line))
+	}
+}
+
+// setCounts shows the tally, and what follows from it.
+func setCounts(status *v1alpha1.EmailCampaignStatus, s *scope) {
+	if s.tally == nil {
+		return
+	}
+	t := s.tally
+	status.Progress = t.Progress()
+	status.Recipients = &v1alpha1.RecipientCounts{
+		Total: t.Total, Pending: t.Pending, Active: t.Active, Deferred: t.Deferred, Accepted: t.Accepted,
+		Bounced: t.Bounced, Failed: t.Failed, Suppressed: t.Suppressed, Cancelled: t.Cancelled, InDoubt: t.InDoubt,
+	}
+	status.Failures = failures(t.Failures)
+	status.NextTransitionTime = nextTransition(s)
+	status.TerminalState = terminalState(s)
+	status.CompletionTime = nil
+	if s.done() {
+		status.CompletionTime = timeOf(t.LastCompletedAt)
+	}
+}
+
+func failures(counts []campaign.FailureCount) []v1alpha1.FailureCount {
+	var shown []v1alpha1.FailureCount
+	for _, c := range counts {
+		if len(shown) == maxFailures {
+			break
+		}
+		shown = append(shown, v1alpha1.FailureCount{Category: c.Category, EnhancedCode: c.EnhancedCode, Count: c.Count})
+	}
+	return shown
+}
+
+// nextTransition is until when the campaign waits: for the end of a hold, or for the first retry.
+func nextTransition(s *scope) *metav1.Time {
+	switch {
+	case s.done() || s.suspended():
+		return nil
+	case s.held():
+		return timeOf(&s.record.Hold.Until)
+	case s.tally.Pending == 0 && s.tally.Active == 0:
+		return timeOf(s.tally.NextAttemptAt)
+	default:
+		return nil
+	}
+}
+
+func terminalState(s *scope) v1alpha1.TerminalState {
+	switch {
+	case s.cancelled():
+		return v1alpha1.TerminalCancelled
+	case s.failed():
+		return v1alpha1.TerminalFailed
+	case !s.done():
+		return ""
+	case s.tally.Unsuccessful() > 0:
+		return v1alpha1.TerminalCompletedWithFailures
+	default:
+		return v1alpha1.TerminalCompleted
+	}
+}
+
+func timeOf(t *time.Time) *metav1.Time {
+	if t == nil {
+		return nil
+	}
+	return &metav1.Time{Time: t.UTC().Truncate(time.Second)}
+}

@@ -1,0 +1,211 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/recipients"
+)
+
+// recheckSource is when a source that was missing or unreadable is looked at again.
+const recheckSource = 10 * time.Second
+
+// acceptSpec checks what the schema can't, and sets s.content.
+func (r *EmailCampaignReconciler) acceptSpec(_ context.Context, s *scope) error {
+	message := s.object.Spec.Message
+	from := r.DefaultFrom
+	if message.From != nil {
+		from = mail.Address{Name: message.From.Name, Address: message.From.Address}
+	}
+	if from.Address == "" {
+		return invalidSpec("spec.message.from is required: the operator has no default sender (SMTP_FROM)")
+	}
+	address, err := recipients.ParseAddress(from.Address)
+	if err != nil {
+		return invalidSpec("spec.message.from.address can't be used as a sender: %w", err)
+	}
+	replyTo := make([]string, len(message.ReplyTo))
+	for i, written := range message.ReplyTo {
+		if replyTo[i], err = recipients.ParseAddress(written); err != nil {
+			return invalidSpec("spec.message.replyTo[%d] can't be used: %w", i, err)
+		}
+	}
+	s.content = campaign.Content{
+		From:    mail.Address{Name: from.Name, Address: address},
+		ReplyTo: replyTo,
+		Subject: message.Subject,
+		Text:    message.Text,
+		HTML:    message.HTML,
+		Headers: message.Headers,
+	}
+	return nil
+}
+
+func invalidSpec(format string, args ...any) error {
+	return &stalledError{reason: v1alpha1.ReasonInvalidSpec, err: fmt.Errorf(format, args...)}
+}
+
+// lookUp reads the campaign that the ledger has under the key. It sets s.record.
+func (r *EmailCampaignReconciler) lookUp(ctx context.Context, s *scope) error {
+	record, err := r.Ledger.Campaign(ctx, s.key)
+	switch {
+	case errors.Is(err, campaign.ErrNotFound):
+		return nil
+	case err != nil:
+		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+	default:
+		s.record = &record
+		return nil
+	}
+}
+
+// applySuspension tells the workers about spec.suspend. It comes before the list is looked at: a running campaign can
+// be suspended whatever became of its source.
+func (r *EmailCampaignReconciler) applySuspension(ctx context.Context, s *scope) error {
+	if !s.holds() || s.record.Suspended == s.suspended() {
+		return nil
+	}
+	if err := r.Ledger.Suspend(ctx, s.key, s.suspended()); err != nil {
+		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+	}
+	s.record.Suspended = s.suspended()
+	return nil
+}
+
+// materialize brings the list into the ledger and seals it, or adopts what is there under the key. A source that this
+// object already had sealed is not read again: what was sealed is sent, whatever becomes of the ConfigMap. It sets
+// s.record.
+func (r *EmailCampaignReconciler) materialize(ctx context.Context, s *scope) error {
+	if s.holds() && (s.object.Status.ObservedGeneration == s.object.Generation ||
+		s.record.StartedAt != nil && s.record.ContentHash == s.content.Hash()) {
+		return nil
+	}
+	return r.load(ctx, s)
+}
+
+// load reads the source and writes it, or finds that the ledger already has it.
+func (r *EmailCampaignReconciler) load(ctx context.Context, s *scope) error {
+	source, err := r.openSource(ctx, s.object)
+	if err != nil {
+		return err
+	}
+	totals, err := source.check(ctx)
+	if err == nil && totals.Recipients == 0 {
+		err = campaign.ErrNoRecipients
+	}
+	if err != nil {
+		return r.loadError(s, totals, err)
+	}
+
+	draft := campaign.Draft{
+		Key:       s.key,
+		Origin:    campaign.OriginKubernetes,
+		Content:   s.content,
+		ListHash:  source.hash,
+		JobSize:   jobSize(s.object),
+		Suspended: s.suspended(),
+		CreatedAt: s.now,
+	}
+	record, err := campaign.NewLoader(r.Ledger, r.Now).Load(ctx, draft, source.open())
+	if err != nil {
+		return r.loadError(s, totals, err)
+	}
+	s.record = &record
+	return nil
+}
+
+// loadError says what an error of reading or writing the list means for the user.
+func (r *EmailCampaignReconciler) loadError(s *scope, totals campaign.Totals, err error) error {
+	syntax, isSyntax := errors.AsType[*recipients.SyntaxError](err)
+	switch {
+	case errors.Is(err, campaign.ErrKeyConflict):
+		if !s.holds() {
+			s.record = nil // another campaign's counts are not this object's
+		}
+		return &stalledError{reason: v1alpha1.ReasonKeyConflict, err: fmt.Errorf(
+			"the campaign key %q already belongs to a campaign with another message or other recipients; "+
+				"apply this one under another name or spec.campaignKey", s.key)}
+	case errors.Is(err, campaign.ErrSourceChanged):
+		return &stalledError{reason: v1alpha1.ReasonSourceChanged, recheckAfter: recheckSource, err: errors.New(
+			"the message or the recipients changed while they were being written, so nothing was sent; " +
+				"restore them, or delete this object and apply it again")}
+	case isSyntax:
+		return &stalledError{reason: v1alpha1.ReasonInvalidRecipients, recheckAfter: recheckOf(s.object), err: fmt.Errorf(
+			"%s can't be read: %w", sourceName(s.object), syntax)}
+	case errors.Is(err, campaign.ErrNoRecipients):
+		return &stalledError{reason: v1alpha1.ReasonInvalidRecipients, recheckAfter: recheckOf(s.object), err: fmt.Errorf(
+			"%s has no address that can be mailed%s", sourceName(s.object), invalidLines(totals))}
+	default:
+		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+	}
+}
+
+// enqueue rings the jobs that are due, and sets s.enqueued.
+func (r *EmailCampaignReconciler) enqueue(ctx context.Context, s *scope) error {
+	if s.suspended() {
+		return nil
+	}
+	if err := r.Doorbell.RingCampaign(ctx, s.key); err != nil {
+		if r.IsUnavailable(err) {
+			return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+		}
+		return &dependencyError{dependency: "queue", reason: v1alpha1.ReasonQueueUnavailable, err: err}
+	}
+	s.enqueued = true
+	return nil
+}
+
+// observe counts, also after a step that failed. It sets s.tally, and reads s.record anew: workers change it.
+func (r *EmailCampaignReconciler) observe(ctx context.Context, s *scope) error {
+	if !s.sealed() {
+		return nil
+	}
+	record, err := r.Ledger.Campaign(ctx, s.key)
+	if err != nil {
+		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+	}
+	tally, err := r.Ledger.Tally(ctx, s.key)
+	if err != nil {
+		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+	}
+	s.record, s.tally = &record, &tally
+	return nil
+}
+
+// databaseError makes a dependencyError of an outage and leaves any other error as it is.
+func (r *EmailCampaignReconciler) databaseError(err error, reason string) error {
+	if !r.IsUnavailable(err) {
+		return err
+	}
+	return &dependencyError{dependency: "database", reason: reason, err: err}
+}
+
+func jobSize(object *v1alpha1.EmailCampaign) int {
+	if object.Spec.JobSize == nil {
+		return campaign.DefaultJobSize
+	}
+	return int(*object.Spec.JobSize)
+}
+
+// invalidLines names the first lines that were dropped, for a message.
+func invalidLines(totals campaign.Totals) string {
+	const shown = 5
+	if totals.Invalid == 0 {
+		return ""
+	}
+	lines := make([]string, 0, shown)
+	for i, line := range totals.InvalidLines {
+		if i == shown {
+			lines = append(lines, "…")
+			break
+		}
+		lines = append(lines, fmt.Sprint(line))
+	}
+	return fmt.Sprintf(" (%d invalid addresses, lines %s)", totals.Invalid, strings.Join(lines, ", "))
+}
