@@ -1,0 +1,52 @@
+package bull
+
+import (
+	"context"
+	_ "embed"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// lib holds the functions that the scripts share; it comes before each of them.
+//
+//go:embed scripts/lib.lua
+var lib string
+
+var (
+	//go:embed scripts/add.lua
+	addSource string
+	//go:embed scripts/state.lua
+	stateSource string
+)
+
+var (
+	addScript   = newScript(addSource)
+	stateScript = newScript(stateSource)
+)
+
+// script is one Lua script with the shared functions before it.
+type script struct {
+	*redis.Script
+	source string
+}
+
+func newScript(source string) script {
+	source = lib + "\n" + source
+	return script{redis.NewScript(source), source}
+}
+
+// pipeline queues one call per element of calls, in order, and sends them in one round trip. The first call carries the
+// script's text, which makes the server know it before it sees the others.
+func (s script) pipeline(ctx context.Context, client redis.UniversalClient, keys []string, calls [][]any) ([]*redis.Cmd, error) {
+	pipe := client.Pipeline()
+	cmds := make([]*redis.Cmd, len(calls))
+	for i, args := range calls {
+		if i == 0 {
+			cmds[i] = pipe.Eval(ctx, s.source, keys, args...)
+		} else {
+			cmds[i] = pipe.EvalSha(ctx, s.Hash(), keys, args...)
+		}
+	}
+	_, err := pipe.Exec(ctx)
+	return cmds, err
+}
