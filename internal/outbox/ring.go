@@ -26,9 +26,22 @@ type Config struct {
 	// Now is the clock; nil means time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
-	// OnRing is told how many jobs were put into the queue; nil for nobody.
-	OnRing func(jobs int)
+	// Metrics is told what happens; nil for nobody.
+	Metrics Metrics
 }
+
+// Metrics counts what an Outbox does.
+type Metrics interface {
+	// Rung counts jobs put into the queue.
+	Rung(jobs int)
+	// Swept counts one sweep; err is how it ended.
+	Swept(err error)
+}
+
+type noMetrics struct{}
+
+func (noMetrics) Rung(int)    {}
+func (noMetrics) Swept(error) {}
 
 // Outbox rings jobs. Any number of processes may run one on the same database and queue.
 type Outbox struct {
@@ -52,8 +65,8 @@ func New(cfg Config) (*Outbox, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.OnRing == nil {
-		cfg.OnRing = func(int) {}
+	if cfg.Metrics == nil {
+		cfg.Metrics = noMetrics{}
 	}
 	return &Outbox{cfg: cfg}, nil
 }
@@ -66,7 +79,9 @@ func (o *Outbox) RingCampaign(ctx context.Context, key string) error {
 
 // Sweep rings whatever job of any campaign is due and was not rung recently.
 func (o *Outbox) Sweep(ctx context.Context) error {
-	return o.ring(ctx, "")
+	err := o.ring(ctx, "")
+	o.cfg.Metrics.Swept(err)
+	return err
 }
 
 // Run sweeps at once and then every SweepInterval until ctx ends. A failed sweep is logged once per outage.
@@ -137,7 +152,7 @@ func (o *Outbox) ringBatch(ctx context.Context, due []campaign.DueJob, now time.
 	if err := o.cfg.Store.MarkRung(ctx, lost, now); err != nil {
 		return fmt.Errorf("remembering that %d jobs were rung: %w", len(lost), err)
 	}
-	o.cfg.OnRing(len(lost))
+	o.cfg.Metrics.Rung(len(lost))
 	return nil
 }
 
