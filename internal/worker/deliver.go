@@ -1,0 +1,162 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail"
+)
+
+var errLeaseLost = errors.New("the lease may have run out")
+
+// task is one announced recipient.
+type task struct {
+	run       *run
+	claim     *claim
+	recipient campaign.Claimed
+}
+
+// deliverLoop sends one mail at a time until the worker is killed.
+func (w *Worker) deliverLoop() {
+	for {
+		select {
+		case t := <-w.tasks:
+			w.deliver(t)
+		case <-w.hard.Done():
+			return
+		}
+	}
+}
+
+// deliver sends to one recipient, and reports what became of it. An announced recipient always gets a result.
+func (w *Worker) deliver(t task) {
+	epoch, wait, _ := w.relay.state(w.cfg.Now())
+	var result campaign.Result
+	var after effect
+	switch now := w.cfg.Now(); {
+	case t.run.ctx.Err() != nil, wait > 0, !t.claim.valid(now):
+		result = givenBack(t.recipient.ID, now)
+	default:
+		result, after = w.attempt(t)
+	}
+	if result.State == campaign.StatePending {
+		t.run.again.Store(true)
+	}
+	w.report(t.claim, result)
+
+	w.relay.news(after, epoch, w.cfg.Now())
+	if after.hold != nil && t.run.ctx.Err() == nil {
+		t.run.hold(*after.hold)
+	}
+	if after.stop != nil {
+		t.run.cancel(after.stop)
+	}
+}
+
+// report journals the result and queues it for the database.
+func (w *Worker) report(c *claim, result campaign.Result) {
+	if err := c.journal.result(result); err != nil {
+		// The result is still in memory; only a crash before it is recorded turns it into a doubt.
+		w.cfg.Logger.Error("Journalling a result failed", "jobID", c.jobID, "err", err)
+	}
+	w.reporter.add(c, result)
+}
+
+// attempt renders and sends one mail, and decides.
+func (w *Worker) attempt(t task) (campaign.Result, effect) {
+	envelope, raw, err := w.compose(t)
+	if err != nil {
+		// Not the error's text: it may quote what is in the mail.
+		w.cfg.Logger.Warn("Composing a mail failed", "jobID", t.claim.jobID, "recipientID", t.recipient.ID, "type", fmt.Sprintf("%T", err))
+		return campaign.Result{
+			RecipientID: t.recipient.ID, State: campaign.StateFailed, CountAttempt: true,
+			Category: mail.CategoryInvalid, Detail: "the mail could not be composed", At: w.cfg.Now(),
+		}, effect{}
+	}
+
+	d := &dialogue{w: w, task: t}
+	began := w.cfg.Now()
+	verdict := d.send(envelope, raw)
+	now := w.cfg.Now()
+	w.cfg.Hooks.OnSend(now.Sub(began), verdict.Outcome)
+	if d.veto != nil && verdict.Outcome != mail.Sent && verdict.Outcome != mail.Uncertain {
+		after := effect{}
+		if !errors.Is(d.veto, errLeaseLost) { // the journal is at fault: nothing may be sent without it
+			after.stop = d.veto
+		}
+		return givenBack(t.recipient.ID, now), after
+	}
+	return decide(verdict, t.recipient, w.cfg.Retry, now, w.cfg.Random)
+}
+
+// dialogue is one call of the Sender.
+type dialogue struct {
+	w    *Worker
+	task task
+	// veto is why the final dot was refused by us; dotted tells that it was allowed.
+	veto   error
+	dotted bool
+}
+
+// send performs the transaction. A panic of the Sender is judged by whether the dot may have gone out.
+func (d *dialogue) send(envelope mail.Envelope, raw []byte) (verdict mail.Verdict) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.w.cfg.Logger.Error("Sending a mail panicked", "jobID", d.task.claim.jobID, "panic", panicText(p), "stack", string(debug.Stack()))
+			verdict = mail.Verdict{Outcome: mail.Temporary, Phase: mail.PhaseData, Scope: mail.ScopeRecipient,
+				Category: mail.CategoryOther, Detail: "the worker failed while it sent the mail"}
+			if d.dotted {
+				verdict.Outcome, verdict.Phase = mail.Uncertain, mail.PhaseDot
+			}
+		}
+	}()
+	// Not the run's context: a mail in flight is finished even if the run has ended.
+	return d.w.cfg.Sender.Send(d.w.hard, envelope, raw, d.beforeDot)
+}
+
+// beforeDot is the last moment at which nothing is sent yet: it lets the dot go only under a lease that holds, and
+// once the journal knows of it.
+func (d *dialogue) beforeDot() error {
+	switch {
+	case !d.task.claim.valid(d.w.cfg.Now()):
+		d.veto = errLeaseLost
+	default:
+		d.veto = d.task.claim.journal.dot(d.task.recipient.ID)
+	}
+	d.dotted = d.veto == nil
+	return d.veto
+}
+
+// compose makes the mail. A panic is an error like another: it fails this recipient, never the worker.
+func (w *Worker) compose(t task) (envelope mail.Envelope, raw []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("composing panicked: %s", panicText(p))
+			w.cfg.Logger.Error("Composing a mail panicked", "jobID", t.claim.jobID, "panic", panicText(p), "stack", string(debug.Stack()))
+		}
+	}()
+	content, from := t.run.job.Content, t.run.from
+	raw, err = w.cfg.Compose(mail.Message{
+		From:      from,
+		ReplyTo:   content.ReplyTo,
+		To:        mail.Address{Name: t.recipient.Name, Address: t.recipient.Address},
+		Subject:   content.Subject,
+		Text:      content.Text,
+		HTML:      content.HTML,
+		Headers:   content.Headers,
+		MessageID: campaign.MessageID(t.claim.jobID, t.recipient.Address, from.Address),
+		Date:      t.run.job.CreatedAt,
+	})
+	return mail.Envelope{From: from.Address, To: t.recipient.Address}, raw, err
+}
+
+// panicText says what a panic was about, unless that may quote a mail.
+func panicText(p any) string {
+	if err, ok := p.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("%T", p)
+}

@@ -1,0 +1,325 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail"
+)
+
+// Why a run ends before its job does, with nothing wrong: the outbox rings the job again.
+var (
+	errHeld      = errors.New("the campaign is held")
+	errRelayAway = errors.New("the relay is away")
+)
+
+// run is one run of one job.
+type run struct {
+	w    *Worker
+	job  campaign.Job
+	from mail.Address
+	// ctx ends when nothing more may be announced; its cause says why.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	began  time.Time
+	claims []*claim
+	// again: somebody was given back, and may be claimed again by this run.
+	again   atomic.Bool
+	holding sync.Once
+}
+
+// HandleJob runs the job until none of its recipients is due, and tells how it stands. A job that may not run now, or
+// that another event cuts short (a suspension, a hold, a relay that stays away, Stop), is given back without an error:
+// the outbox rings it again. An error means that the database, the journal or the job itself is at fault.
+//
+// When ctx is done, as it is when the queue's lock on the job is lost, nothing more is announced; what is in flight is
+// finished and recorded before HandleJob returns ctx's cause.
+func (w *Worker) HandleJob(ctx context.Context, jobID string) (campaign.JobProgress, error) {
+	if !w.enter() {
+		return campaign.JobProgress{}, ErrStopped
+	}
+	defer w.runs.Done()
+
+	job, err := w.cfg.Store.Job(ctx, jobID)
+	if err != nil {
+		return campaign.JobProgress{}, fmt.Errorf("reading the job: %w", err)
+	}
+	if !job.Runnable(w.cfg.Now()) || w.legacyHeld(job) {
+		return campaign.JobProgress{Status: job.Status}, nil
+	}
+	if err := w.cfg.Store.StartJob(ctx, jobID, w.cfg.Now()); err != nil {
+		return campaign.JobProgress{}, fmt.Errorf("starting the job: %w", err)
+	}
+
+	r := w.newRun(ctx, job)
+	runErr := r.all()
+	finishCtx, cancel := context.WithTimeout(w.hard, storeTimeout)
+	defer cancel()
+	progress, err := w.cfg.Store.FinishJob(finishCtx, jobID, w.cfg.Now())
+	if err != nil {
+		err = fmt.Errorf("finishing the job: %w", err)
+	}
+	return progress, errors.Join(runErr, err)
+}
+
+// enter counts a run in, unless the worker is not running.
+func (w *Worker) enter() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running {
+		w.runs.Add(1)
+	}
+	return w.running
+}
+
+func (w *Worker) newRun(ctx context.Context, job campaign.Job) *run {
+	r := &run{w: w, job: job, from: job.Content.From, began: w.cfg.Now()}
+	if r.from.Address == "" {
+		r.from = w.cfg.From
+	}
+	r.ctx, r.cancel = context.WithCancelCause(ctx)
+	return r
+}
+
+// all claims and feeds until nobody is due, and returns when every claim is closed.
+func (r *run) all() error {
+	unhook := context.AfterFunc(r.w.stopping, func() { r.cancel(ErrStopped) })
+	defer unhook()
+	defer r.cancel(nil)
+
+	if r.from.Address == "" {
+		r.hold(campaign.Hold{
+			Reason:  HoldSenderRefused,
+			Message: "there is no sender address: set the message's from, or SMTP_FROM of the worker",
+			Until:   r.w.cfg.Now().Add(r.w.cfg.Retry.HoldFor),
+		})
+	}
+	for r.ctx.Err() == nil {
+		more, err := r.next()
+		if err != nil {
+			r.cancel(err)
+			break
+		}
+		if more {
+			continue
+		}
+		r.settle()
+		if !r.again.Swap(false) {
+			break
+		}
+	}
+	r.settle()
+	switch cause := context.Cause(r.ctx); {
+	case cause == nil, errors.Is(cause, errHeld), errors.Is(cause, errRelayAway), errors.Is(cause, ErrStopped):
+		return nil
+	default:
+		return cause
+	}
+}
+
+// next claims once and feeds what it got. It reports whether more recipients may be due.
+func (r *run) next() (bool, error) {
+	if err := r.w.reporter.wait(r.ctx); err != nil {
+		return false, nil // the run's ctx is done and knows why
+	}
+	c, rows, err := r.claim()
+	if err != nil || c == nil {
+		return false, err
+	}
+	r.claims = append(r.claims, c)
+	leftover := r.feed(c, rows)
+	if leftover {
+		r.again.Store(true)
+	}
+	if c.finish(leftover) {
+		r.w.reporter.close(c)
+	}
+	r.w.reporter.kick()
+	return !leftover && len(rows) == r.w.cfg.ClaimSize, nil
+}
+
+// claim leases recipients under a token of their own; nil if nobody is due. The journal comes first: whoever is
+// claimed is found again after a crash.
+func (r *run) claim() (*claim, []campaign.Claimed, error) {
+	w := r.w
+	token := uuid.NewString()
+	file, err := w.journal.create(token, r.job.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &claim{token: token, jobID: r.job.ID, journal: file, done: make(chan struct{})}
+	now := w.cfg.Now()
+	c.extend(w.leaseHolds(now))
+	w.claims.add(c)
+
+	ctx, cancel := context.WithTimeout(w.hard, storeTimeout)
+	defer cancel()
+	rows, err := w.cfg.Store.Claim(ctx, campaign.Claim{
+		JobID: r.job.ID, Token: token, Limit: w.cfg.ClaimSize, Now: now, LeaseUntil: now.Add(w.cfg.Lease),
+	})
+	if err == nil && len(rows) > 0 {
+		return c, rows, nil
+	}
+	if err == nil {
+		w.claims.remove(c)
+		return nil, nil, file.remove()
+	}
+	// The rows may be claimed all the same: they are given back as soon as the database answers.
+	r.claims = append(r.claims, c)
+	c.finish(true)
+	w.reporter.close(c)
+	return nil, nil, fmt.Errorf("claiming recipients: %w", err)
+}
+
+// settle waits until every claim of the run is closed, or the worker is killed.
+func (r *run) settle() {
+	for _, c := range r.claims {
+		select {
+		case <-c.done:
+		case <-r.w.hard.Done():
+			return
+		}
+	}
+	r.claims = nil
+}
+
+// feed announces the recipients in windows and hands them to the deliverers. It reports whether some were left
+// unannounced.
+func (r *run) feed(c *claim, rows []campaign.Claimed) (leftover bool) {
+	for len(rows) > 0 {
+		n, ok := r.mayAnnounce(c)
+		if !ok {
+			return true
+		}
+		n = min(n, len(rows))
+		announced, err := r.announce(c, rows[:n])
+		if err != nil {
+			r.cancel(err)
+			return true
+		}
+		leftover = leftover || announced < n
+		if announced == 0 { // the campaign may not send now, or the claim is no longer ours
+			return true
+		}
+		rows = rows[n:]
+	}
+	return leftover
+}
+
+// mayAnnounce waits until a mail may be sent, and returns how many may be announced at once.
+func (r *run) mayAnnounce(c *claim) (window int, ok bool) {
+	if !r.awaitRelay() || r.w.reporter.wait(r.ctx) != nil {
+		return 0, false
+	}
+	if r.w.cfg.Pacer != nil {
+		if err := r.w.cfg.Pacer.Wait(r.ctx); err != nil {
+			if r.ctx.Err() == nil {
+				r.cancel(fmt.Errorf("waiting for the mail's turn: %w", err))
+			}
+			return 0, false
+		}
+	}
+	window = r.w.cfg.Window
+	if _, _, downAt := r.w.relay.state(r.w.cfg.Now()); !downAt.IsZero() {
+		window = 1 // try the water
+	}
+	return window, r.ctx.Err() == nil && c.valid(r.w.cfg.Now())
+}
+
+// awaitRelay waits while the relay is left alone. It gives the job back once the relay has been away for too long.
+func (r *run) awaitRelay() bool {
+	for {
+		now := r.w.cfg.Now()
+		_, wait, downAt := r.w.relay.state(now)
+		if downAt.Before(r.began) {
+			downAt = r.began
+		}
+		switch {
+		case wait == 0:
+			return r.ctx.Err() == nil
+		case now.Sub(downAt) >= r.w.cfg.RelayPatience:
+			r.cancel(errRelayAway)
+			return false
+		case !sleep(r.ctx, wait):
+			return false
+		}
+	}
+}
+
+// announce marks one window and hands out whom the database let through. It returns how many those were.
+func (r *run) announce(c *claim, rows []campaign.Claimed) (int, error) {
+	ids := make([]string, len(rows))
+	for i, row := range rows {
+		ids[i] = row.ID
+	}
+	ctx, cancel := context.WithTimeout(r.w.hard, storeTimeout)
+	defer cancel()
+	allowed, err := r.w.cfg.Store.Announce(ctx, c.token, ids, r.w.cfg.Now())
+	if err != nil {
+		// They may be announced all the same. They certainly were not sent, and the database is told so.
+		c.opened(len(ids))
+		for _, id := range ids {
+			r.w.report(c, givenBack(id, r.w.cfg.Now()))
+		}
+		return 0, fmt.Errorf("announcing recipients: %w", err)
+	}
+	c.opened(len(allowed))
+	set := make(map[string]bool, len(allowed))
+	for _, id := range allowed {
+		set[id] = true
+	}
+	for _, row := range rows {
+		if set[row.ID] {
+			r.hand(task{run: r, claim: c, recipient: row})
+		}
+	}
+	return len(allowed), nil
+}
+
+// hand gives a task to a free deliverer. Once the run has ended, the recipient is given back instead.
+func (r *run) hand(t task) {
+	select {
+	case r.w.tasks <- t:
+	case <-r.ctx.Done():
+		r.w.report(t.claim, givenBack(t.recipient.ID, r.w.cfg.Now()))
+	case <-r.w.hard.Done():
+	}
+}
+
+// hold stops the campaign, and this run with it.
+func (r *run) hold(hold campaign.Hold) {
+	r.holding.Do(func() { r.holdOnce(hold) })
+}
+
+func (r *run) holdOnce(hold campaign.Hold) {
+	w := r.w
+	if r.job.Key == "" {
+		w.mu.Lock()
+		w.legacyHeldUntil = hold.Until
+		w.mu.Unlock()
+		r.cancel(errHeld)
+		w.cfg.Logger.Error("Holding the jobs of legacy programs", "reason", hold.Reason, "message", hold.Message, "until", hold.Until)
+		return
+	}
+	ctx, cancel := context.WithTimeout(w.hard, storeTimeout)
+	defer cancel()
+	if err := w.cfg.Store.HoldCampaign(ctx, r.job.Key, hold); err != nil {
+		r.cancel(fmt.Errorf("holding the campaign: %w", err))
+		return
+	}
+	r.cancel(errHeld)
+	w.cfg.Logger.Error("Holding the campaign", "jobID", r.job.ID, "reason", hold.Reason, "until", hold.Until)
+}
+
+func (w *Worker) legacyHeld(job campaign.Job) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return job.Key == "" && w.cfg.Now().Before(w.legacyHeldUntil)
+}

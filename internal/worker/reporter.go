@@ -1,0 +1,263 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// Bounds of the wait between two tries to write while the database is away.
+const (
+	reportFirstPause = 100 * time.Millisecond
+	reportMaxPause   = 5 * time.Second
+	storeTimeout     = 30 * time.Second
+)
+
+// reporter writes results in groups, and closes claims. While the database is away it keeps everything and tries on;
+// whoever is about to claim waits.
+type reporter struct {
+	store    Store
+	claims   *claims
+	logger   *slog.Logger
+	size     int
+	interval time.Duration
+	onResult func(state campaign.State, category string)
+
+	mu      sync.Mutex
+	results []report
+	closing []*claim
+	kicked  bool
+	failing error
+	working chan struct{} // closed while the database takes writes
+
+	wake chan struct{}
+}
+
+type report struct {
+	claim  *claim
+	result campaign.Result
+}
+
+func newReporter(cfg Config, claims *claims) *reporter {
+	working := make(chan struct{})
+	close(working)
+	return &reporter{
+		store: cfg.Store, claims: claims, logger: cfg.Logger, size: cfg.FlushSize, interval: cfg.FlushInterval,
+		onResult: cfg.Hooks.OnResult, working: working, wake: make(chan struct{}, 1),
+	}
+}
+
+// add queues a result. The last one of a claim is not left waiting for company.
+func (r *reporter) add(c *claim, result campaign.Result) {
+	last := c.reported()
+	r.mu.Lock()
+	r.results = append(r.results, report{c, result})
+	r.kicked = r.kicked || last
+	n := len(r.results)
+	r.mu.Unlock()
+	if n == 1 || n >= r.size || last {
+		r.signal()
+	}
+}
+
+// close queues a claim that has all its results recorded.
+func (r *reporter) close(c *claim) {
+	r.mu.Lock()
+	r.closing = append(r.closing, c)
+	r.mu.Unlock()
+	r.kick()
+}
+
+// kick has everything written now.
+func (r *reporter) kick() {
+	r.mu.Lock()
+	r.kicked = true
+	r.mu.Unlock()
+	r.signal()
+}
+
+func (r *reporter) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// err is why results can't be written; nil while they can.
+func (r *reporter) err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failing
+}
+
+// wait returns once the database takes results, or with ctx's cause.
+func (r *reporter) wait(ctx context.Context) error {
+	r.mu.Lock()
+	working := r.working
+	r.mu.Unlock()
+	select {
+	case <-working:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// run writes until ctx is done. What is unwritten then stays in the journal.
+func (r *reporter) run(ctx context.Context) {
+	pause := reportFirstPause
+	for {
+		select {
+		case <-r.wake:
+		case <-ctx.Done():
+			return
+		}
+		if !r.gather(ctx) {
+			return
+		}
+		for {
+			err := r.flush(ctx)
+			r.setFailing(err)
+			if err == nil {
+				pause = reportFirstPause
+				break
+			}
+			r.logger.ErrorContext(ctx, "Writing results failed, trying again", "after", pause, "err", err)
+			if !sleep(ctx, pause) {
+				return
+			}
+			pause = min(2*pause, reportMaxPause)
+		}
+	}
+}
+
+// gather waits until a group is full, its time is up, or somebody waits for it.
+func (r *reporter) gather(ctx context.Context) bool {
+	timer := time.NewTimer(r.interval)
+	defer timer.Stop()
+	for {
+		r.mu.Lock()
+		ready := r.kicked || len(r.results) >= r.size
+		r.mu.Unlock()
+		if ready {
+			return true
+		}
+		select {
+		case <-r.wake:
+		case <-timer.C:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (r *reporter) setFailing(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err != nil && r.failing == nil:
+		r.working = make(chan struct{})
+	case err == nil && r.failing != nil:
+		close(r.working)
+	}
+	r.failing = err
+}
+
+// flush writes all that is queued; what it could not write stays queued.
+func (r *reporter) flush(ctx context.Context) error {
+	r.mu.Lock()
+	results, closing := r.results, r.closing
+	r.results, r.closing, r.kicked = nil, nil, false
+	r.mu.Unlock()
+
+	for len(results) > 0 {
+		c, group, rest := nextGroup(results, r.size)
+		if err := r.record(ctx, c, group); err != nil {
+			r.requeue(results, closing)
+			return err
+		}
+		results = rest
+		if c.recorded(len(group)) {
+			closing = append(closing, c)
+		}
+	}
+	for i, c := range closing {
+		if err := r.release(ctx, c); err != nil {
+			r.requeue(nil, closing[i:])
+			return err
+		}
+	}
+	return nil
+}
+
+// nextGroup takes the first claim's results, at most size, out of the queue.
+func nextGroup(results []report, size int) (c *claim, group []campaign.Result, rest []report) {
+	c = results[0].claim
+	rest = make([]report, 0, len(results))
+	for _, r := range results {
+		if r.claim == c && len(group) < size {
+			group = append(group, r.result)
+			continue
+		}
+		rest = append(rest, r)
+	}
+	return c, group, rest
+}
+
+func (r *reporter) requeue(results []report, closing []*claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.results = append(results, r.results...)
+	r.closing = append(closing, r.closing...)
+}
+
+func (r *reporter) record(ctx context.Context, c *claim, group []campaign.Result) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	n, err := r.store.Record(ctx, c.token, group)
+	if err != nil {
+		return err
+	}
+	if n < len(group) {
+		r.logger.WarnContext(ctx, "Recorded fewer results than there were: some recipients were no longer ours",
+			"jobID", c.jobID, "results", len(group), "recorded", n)
+	}
+	for _, result := range group {
+		r.onResult(result.State, result.Category)
+	}
+	return nil
+}
+
+// release closes the claim: what was not announced is given back, the journal is forgotten.
+func (r *reporter) release(ctx context.Context, c *claim) error {
+	if c.leftover {
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		if _, err := r.store.Release(ctx, c.token); err != nil {
+			return err
+		}
+	}
+	r.claims.remove(c)
+	if err := c.journal.remove(); err != nil {
+		// It is replayed later, to no effect: every row has lost its token.
+		r.logger.WarnContext(ctx, "Forgetting a claim's journal failed", "jobID", c.jobID, "err", err)
+	}
+	close(c.done)
+	return nil
+}
+
+// sleep waits, and reports whether it did so to the end.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

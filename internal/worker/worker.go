@@ -1,0 +1,274 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail"
+)
+
+// Defaults of Config.
+const (
+	DefaultMaxConnections = 10
+	DefaultClaimSize      = 500
+	DefaultLease          = 60 * time.Second
+	DefaultRescueInterval = 15 * time.Second
+	DefaultFlushSize      = 200
+	DefaultFlushInterval  = 50 * time.Millisecond
+	DefaultRelayPatience  = time.Minute
+
+	mailsPerConnection = 8
+	maxWindow          = 200
+)
+
+// Errors that callers decide on.
+var (
+	// ErrStopped: the worker is not started, or stops. What it had not sent waits for another run.
+	ErrStopped = errors.New("the worker is not running")
+	// ErrRecordingBehind: results wait for the database to come back.
+	ErrRecordingBehind = errors.New("results wait for the database")
+)
+
+// Pacer spreads mails over time, over all workers together.
+type Pacer interface {
+	// Wait returns when one more mail may be sent, or with an error once ctx is done.
+	Wait(ctx context.Context) error
+}
+
+// Hooks are told what happens, for metrics; each may be nil. They must return quickly.
+type Hooks struct {
+	// OnResult is told each result that is in the database; state pending is a recipient given back unsent.
+	OnResult func(state campaign.State, category string)
+	// OnSend is told how long each transaction took and how it ended.
+	OnSend func(took time.Duration, outcome mail.Outcome)
+	// OnRescue is told the recipients whose lease ran out: given back, or put in doubt.
+	OnRescue func(released, inDoubt int)
+}
+
+// Config is what a Worker is made of. Store, Sender, Compose and JournalDir are required; every other zero value means
+// the default.
+type Config struct {
+	Store  Store
+	Sender mail.Sender
+	// Compose makes the bytes of a mail. Its error, or panic, fails that recipient alone.
+	Compose func(mail.Message) ([]byte, error)
+	// Pacer is asked before each mail; nil sends as fast as the relay takes.
+	Pacer Pacer
+	// From is the sender of campaigns that name none, and of jobs that legacy programs wrote.
+	From mail.Address
+	// JournalDir holds the journal and must outlive the process; it may be shared by processes on one machine.
+	JournalDir string
+	// JournalSync flushes the journal to disk before each final dot, so that it also survives the loss of the node.
+	JournalSync bool
+	// MaxConnections is the number of mails on their way at once, over all jobs of this process.
+	MaxConnections int
+	// Window is the number of recipients announced at once: all that a lost node can put in doubt, per running job.
+	// The default is 8 for each connection, at most 200; with a Pacer it is always 1.
+	Window int
+	// ClaimSize is the number of recipients claimed at once.
+	ClaimSize int
+	// Lease is how long a claim holds without being renewed.
+	Lease time.Duration
+	// RescueInterval is the time between two rescues.
+	RescueInterval time.Duration
+	// FlushSize and FlushInterval bound a group of results: whichever is reached first has it written.
+	FlushSize     int
+	FlushInterval time.Duration
+	// RelayPatience is how long a run waits for a relay that is away before it gives its job back.
+	RelayPatience time.Duration
+	// Retry is the schedule of attempts.
+	Retry RetryPolicy
+	// Now is the clock; nil means time.Now. Random yields numbers in [0, 1); nil means math/rand.
+	Now    func() time.Time
+	Random func() float64
+	Logger *slog.Logger
+	Hooks  Hooks
+}
+
+// Worker runs jobs. Any number of processes may run one on the same database.
+type Worker struct {
+	cfg      Config
+	journal  *journal
+	claims   *claims
+	reporter *reporter
+	relay    *relay
+	tasks    chan task
+
+	mu       sync.Mutex
+	running  bool
+	runs     sync.WaitGroup
+	stopping context.Context // done once Stop is called
+	stop     context.CancelFunc
+	hard     context.Context // done once what is in flight must end
+	kill     context.CancelFunc
+	actors   sync.WaitGroup
+	// legacyHeldUntil is a hold of the jobs that no campaign stands for; they share one sender and account.
+	legacyHeldUntil time.Time
+}
+
+// New returns a Worker, or an error that names everything that cfg lacks.
+func New(cfg Config) (*Worker, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	cfg.setDefaults()
+	journal, err := openJournal(cfg.JournalDir, cfg.JournalSync, cfg.Now())
+	if err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	open := &claims{byToken: map[string]*claim{}}
+	w := &Worker{
+		cfg: cfg, journal: journal, claims: open, reporter: newReporter(cfg, open),
+		relay: &relay{random: cfg.Random}, tasks: make(chan task),
+	}
+	w.stopping, w.stop = context.WithCancel(context.Background())
+	w.hard, w.kill = context.WithCancel(context.Background())
+	return w, nil
+}
+
+func (c *Config) validate() error {
+	var problems []error
+	for _, required := range []struct {
+		missing bool
+		name    string
+	}{
+		{c.Store == nil, "Store"}, {c.Sender == nil, "Sender"}, {c.Compose == nil, "Compose"}, {c.JournalDir == "", "JournalDir"},
+	} {
+		if required.missing {
+			problems = append(problems, fmt.Errorf("worker: %s is required", required.name))
+		}
+	}
+	if min(c.MaxConnections, c.Window, c.ClaimSize, c.FlushSize, c.Retry.MaxAttempts) < 0 {
+		problems = append(problems, errors.New("worker: no number may be negative"))
+	}
+	if min(c.Lease, c.RescueInterval, c.FlushInterval, c.RelayPatience, c.Retry.InitialBackoff, c.Retry.MaxBackoff,
+		c.Retry.MaxAge, c.Retry.GreylistDelay, c.Retry.HoldFor) < 0 {
+		problems = append(problems, errors.New("worker: no duration may be negative"))
+	}
+	return errors.Join(problems...)
+}
+
+func (c *Config) setDefaults() {
+	c.MaxConnections = cmp.Or(c.MaxConnections, DefaultMaxConnections)
+	c.Window = cmp.Or(c.Window, min(mailsPerConnection*c.MaxConnections, maxWindow))
+	if c.Pacer != nil {
+		c.Window = 1 // a mail that waits for its turn must not be in doubt
+	}
+	c.ClaimSize = cmp.Or(c.ClaimSize, DefaultClaimSize)
+	c.Lease = cmp.Or(c.Lease, DefaultLease)
+	c.RescueInterval = cmp.Or(c.RescueInterval, DefaultRescueInterval)
+	c.FlushSize = cmp.Or(c.FlushSize, DefaultFlushSize)
+	c.FlushInterval = cmp.Or(c.FlushInterval, DefaultFlushInterval)
+	c.RelayPatience = cmp.Or(c.RelayPatience, DefaultRelayPatience)
+	c.Retry = RetryPolicy{
+		MaxAttempts:    cmp.Or(c.Retry.MaxAttempts, 6),
+		InitialBackoff: cmp.Or(c.Retry.InitialBackoff, time.Minute),
+		MaxBackoff:     cmp.Or(c.Retry.MaxBackoff, 4*time.Hour),
+		MaxAge:         cmp.Or(c.Retry.MaxAge, 48*time.Hour),
+		GreylistDelay:  cmp.Or(c.Retry.GreylistDelay, 5*time.Minute),
+		HoldFor:        cmp.Or(c.Retry.HoldFor, 5*time.Minute),
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Float64
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Hooks.OnResult == nil {
+		c.Hooks.OnResult = func(campaign.State, string) {}
+	}
+	if c.Hooks.OnSend == nil {
+		c.Hooks.OnSend = func(time.Duration, mail.Outcome) {}
+	}
+	if c.Hooks.OnRescue == nil {
+		c.Hooks.OnRescue = func(int, int) {}
+	}
+}
+
+// Start replays the journals of dead processes and makes the worker ready for HandleJob. While the database is away it
+// blocks, trying again, until ctx is done: nothing is sent before all that is known is recorded. ctx bounds the start
+// only; a started worker runs until Stop. A Worker is started once.
+func (w *Worker) Start(ctx context.Context) error {
+	pause := reportFirstPause
+	for {
+		err := w.replay(ctx)
+		if err == nil {
+			break
+		}
+		w.cfg.Logger.ErrorContext(ctx, "Replaying the journal failed, nothing is sent before it is done", "after", pause, "err", err)
+		if !sleep(ctx, pause) {
+			return fmt.Errorf("worker: replaying the journal: %w", err)
+		}
+		pause = min(2*pause, reportMaxPause)
+	}
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running || w.stopping.Err() != nil {
+		return errors.New("worker: started twice")
+	}
+	w.running = true
+	w.actors.Go(func() { w.reporter.run(w.hard) })
+	w.actors.Go(func() { w.renewLoop(w.hard) })
+	w.actors.Go(func() { w.rescueLoop(w.hard) })
+	for range w.cfg.MaxConnections {
+		w.actors.Go(w.deliverLoop)
+	}
+	return nil
+}
+
+// Stop ends the worker: nothing new is announced, what is in flight is finished and recorded, claims are given back.
+// When ctx is done first, it breaks off transactions and returns ctx's error; the journal then knows what the database
+// does not. The Sender stays open: it is the caller's.
+func (w *Worker) Stop(ctx context.Context) error {
+	w.mu.Lock()
+	w.running = false
+	w.stop()
+	w.mu.Unlock()
+
+	ended := make(chan struct{})
+	go func() {
+		w.runs.Wait()
+		close(ended)
+	}()
+	var err error
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		err = fmt.Errorf("worker: stopping before all mails in flight were recorded: %w", context.Cause(ctx))
+	}
+	w.kill()
+	<-ended
+	w.actors.Wait()
+	for _, c := range w.claims.all() {
+		c.journal.abandon()
+	}
+	return err
+}
+
+// Ready reports why the worker can't send now; nil if it can.
+func (w *Worker) Ready() error {
+	w.mu.Lock()
+	running := w.running
+	w.mu.Unlock()
+	if !running {
+		return ErrStopped
+	}
+	if err := w.journal.err(); err != nil {
+		return fmt.Errorf("the journal can't be written: %w", err)
+	}
+	if w.reporter.err() != nil {
+		return ErrRecordingBehind
+	}
+	return nil
+}
