@@ -43,6 +43,10 @@ type Message struct {
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=20
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[A-Za-z0-9-]{1,76}$'))",message="spec.message.headers must have names of at most 76 letters, digits and -"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 998)",message="spec.message.headers must have values of at most 998 characters"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, self[k].matches('[\\r\\n]'))",message="spec.message.headers must have values of one line: remove line breaks"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k.matches('(?i)^(from|sender|reply-to|to|cc|bcc|subject|date|message-id|mime-.*|content-.*|dkim-signature|arc-.*|authentication-results|return-path|received|resent-.*|list-unsubscribe.*|auto-submitted)$'))",message="spec.message.headers must not have a field that the engine writes itself: From, Sender, Reply-To, To, Cc, Bcc, Subject, Date, Message-ID, MIME-*, Content-*, DKIM-Signature, ARC-*, Authentication-Results, Return-Path, Received, Resent-*, List-Unsubscribe* and Auto-Submitted; use the fields of spec.message, or leave it out"
 	Headers map[string]string `json:"headers,omitempty"`
 }
 

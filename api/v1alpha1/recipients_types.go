@@ -60,6 +60,7 @@ type InlineRecipient struct {
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_.-]{0,63}$'))",message="spec.recipients.inline.variables must have names of letters, digits and _.- that begin with a letter or _ and have at most 64 characters"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 1024)",message="spec.recipients.inline.variables must have values of at most 1024 characters"
 	Variables map[string]string `json:"variables,omitempty"`
 }
 
