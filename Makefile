@@ -4,15 +4,23 @@ SHELL := /usr/bin/env bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := $(CURDIR)/bin
+IMG ?= cartero:dev
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-# The API server, etcd and kubectl of envtest and `cartero dev`.
+# Where tests and `cartero dev` find etcd, kube-apiserver and kubectl.
 export KUBEBUILDER_ASSETS ?= $(BIN)
 
-##@ General
+# auto: download them, or else build them; download; build.
+CONTROL_PLANE_FROM ?= auto
+
+# Which packages to test, and more flags for go test: make test PKG=./internal/store/... GO_TEST_FLAGS='-race -run Claim'
+PKG ?= ./...
+GO_TEST_FLAGS ?=
+
+##@ Use
 
 .PHONY: help
 help: ## List the targets.
@@ -20,20 +28,104 @@ help: ## List the targets.
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-zA-Z0-9_-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
+.PHONY: demo
+demo: build control-plane ## Send the sample campaign, on embedded defaults, and show how it ended.
+	@$(BIN)/cartero dev --demo
+
+.PHONY: demo-real
+demo-real: build control-plane ## The same on a MariaDB and a Redis of its own, started and stopped here.
+	@hack/services/run --real -- $(BIN)/cartero dev --demo
+
+.PHONY: dev
+dev: build control-plane ## Stay up: Kubernetes API, operator, worker, facade and inbox in one process, with the samples.
+	@$(BIN)/cartero dev --samples
+
 ##@ Build
 
 .PHONY: build
 build: ## Build bin/cartero: static, reproducible, without cgo.
-	@echo "Building bin/cartero $(VERSION) …"
+	@echo "Building bin/cartero $(VERSION) (a minute or two the first time) …"
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/cartero ./cmd/cartero
 
+.PHONY: docker-build
+docker-build: ## Build the image (IMG=cartero:dev unless told).
+	docker build --build-arg VERSION=$(VERSION) --tag $(IMG) .
+
+.PHONY: control-plane
+control-plane: ## Put etcd, kube-apiserver and kubectl into bin/: downloaded, or else built (5 to 9 minutes, once).
+	@[[ -f $(BIN)/.control-plane ]] || $(MAKE) $(BIN)/setup-envtest
+	@go run ./hack/control-plane -bin $(BIN) -setup-envtest $(BIN)/setup-envtest -from $(CONTROL_PLANE_FROM)
+
+.PHONY: clean
+clean: ## Remove what build and test wrote; tools and control plane stay.
+	rm -rf $(BIN)/cartero dist coverage.out
+
+.PHONY: clean-all
+clean-all: clean ## Remove tools, control plane and the data of `cartero dev` as well.
+	rm -rf $(BIN) .cartero
+
+##@ Change
+
 .PHONY: generate
-generate: $(BIN)/controller-gen ## Write deep copies, CRD and RBAC from the Go types and markers.
-	@echo "Generating deep copies, CRD and RBAC …"
+generate: $(BIN)/controller-gen ## Write deep copies, CRD and RBAC role from the Go types and their markers.
+	@echo "Generating deep copies, CRD and RBAC role …"
 	@$(BIN)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@$(BIN)/controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd/bases
-	@if [ -d controllers ]; then \
-	  $(BIN)/controller-gen rbac:roleName=cartero-operator paths=./controllers/... output:rbac:artifacts:config=config/rbac; fi
+	@$(BIN)/controller-gen rbac:roleName=cartero-operator paths=./controllers/... output:rbac:artifacts:config=config/rbac
+
+.PHONY: manifests
+manifests: $(BIN)/kustomize generate ## Print what config/default installs.
+	@$(BIN)/kustomize build config/default
+
+.PHONY: fmt
+fmt: $(BIN)/golangci-lint ## Format the Go code and sort its imports.
+	@$(BIN)/golangci-lint fmt
+
+##@ Check
+
+GENERATED := api/**/zz_generated.*.go config/crd/bases config/rbac/role.yaml
+
+.PHONY: verify
+verify: generate ## Fail if generated files differ from what is committed.
+	@changed=$$(git status --porcelain -- $(addprefix ':(glob)',$(GENERATED)) 'config/crd/bases/**'); \
+	if [[ -n $$changed ]]; then \
+	  git --no-pager diff -- $(addprefix ':(glob)',$(GENERATED)) 'config/crd/bases'; \
+	  printf 'Generated files differ from what is committed; commit what `make generate` wrote:\n%s\n' "$$changed"; exit 1; \
+	fi
+	@echo "Generated files are up to date."
+
+.PHONY: vet
+vet: ## Run go vet.
+	@echo "Vetting …"
+	@go vet ./...
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint ## Run the linters that .golangci.yml lists, the Kubernetes API linter among them.
+	@echo "Linting (some minutes the first time, seconds after that) …"
+	@$(BIN)/golangci-lint run
+
+.PHONY: vulncheck
+vulncheck: $(BIN)/govulncheck ## Look for known vulnerabilities that the code reaches.
+	@echo "Looking for known vulnerabilities …"
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; status=0; \
+	$(BIN)/govulncheck ./... >"$$log" 2>&1 || status=$$?; \
+	if grep -q '^govulncheck: fetching vulnerabilities' "$$log"; then \
+	  echo "Skipped: the vulnerability data at $${GOVULNDB:-https://vuln.go.dev} can't be reached from here."; exit 0; \
+	fi; \
+	cat "$$log"; exit $$status
+
+.PHONY: test-fast
+test-fast: ## Run the tests that need nothing installed.
+	@go test -short $(GO_TEST_FLAGS) $(PKG)
+
+# Two packages at a time: each may have an API server of its own.
+.PHONY: test
+test: $(BIN)/gotestsum build control-plane ## Run every test, with an API server, MariaDB and Redis; none may be skipped.
+	@hack/services/run -- hack/gotest --no-skips -p 2 -count=1 -timeout 20m $(GO_TEST_FLAGS) $(PKG)
+
+.PHONY: race
+race: $(BIN)/gotestsum ## Run the tests that need nothing installed with the race detector (needs a C compiler).
+	@CGO_ENABLED=1 hack/gotest -race -short -timeout 20m $(GO_TEST_FLAGS) $(PKG)
 
 ##@ Tools
 
@@ -53,3 +145,5 @@ $(eval $(call tool,govulncheck,golang.org/x/vuln/cmd/govulncheck))
 $(eval $(call tool,gotestsum,gotest.tools/gotestsum))
 $(eval $(call tool,setup-envtest,sigs.k8s.io/controller-runtime/tools/setup-envtest))
 $(eval $(call tool,golangci-lint,./cmd/golangci-lint, with the Kubernetes API linter (some minutes the first time)))
+
+$(BIN)/golangci-lint: $(wildcard hack/tools/cmd/golangci-lint/*.go)
