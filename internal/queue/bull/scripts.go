@@ -17,11 +17,32 @@ var (
 	addSource string
 	//go:embed scripts/state.lua
 	stateSource string
+	//go:embed scripts/take.lua
+	takeSource string
+	//go:embed scripts/extend.lua
+	extendSource string
+	//go:embed scripts/complete.lua
+	completeSource string
+	//go:embed scripts/fail.lua
+	failSource string
+	//go:embed scripts/giveback.lua
+	giveBackSource string
+	//go:embed scripts/promote.lua
+	promoteSource string
+	//go:embed scripts/stalled.lua
+	stalledSource string
 )
 
 var (
-	addScript   = newScript(addSource)
-	stateScript = newScript(stateSource)
+	addScript      = newScript(addSource)
+	stateScript    = newScript(stateSource)
+	takeScript     = newScript(takeSource)
+	extendScript   = newScript(extendSource)
+	completeScript = newScript(completeSource)
+	failScript     = newScript(failSource)
+	giveBackScript = newScript(giveBackSource)
+	promoteScript  = newScript(promoteSource)
+	stalledScript  = newScript(stalledSource)
 )
 
 // script is one Lua script with the shared functions before it.

@@ -1,0 +1,211 @@
+package bull
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cartero-mail/cartero/internal/queue/conn"
+)
+
+// Handler runs one job. Its result is stored as JSON. An error fails the attempt, and its text is stored in Redis and
+// shown to every listener: it must not contain addresses. Unrecoverable(err) ends further attempts.
+//
+// ctx ends when the job's lock is lost (context.Cause is ErrLockLost), when its timeout is over, or when the consumer
+// stops and its grace is over (ErrStopping).
+type Handler func(ctx context.Context, job *Delivery) (result any, err error)
+
+// ErrStopping is the cause of a handler's cancelled context when the consumer stops. A job whose handler then returns an
+// error goes back as the next to run, and no attempt is counted.
+var ErrStopping = errors.New("the consumer is stopping")
+
+// Consumer takes jobs from a queue and runs them.
+type Consumer struct {
+	// Queue is required.
+	Queue *Queue
+	// Handler is required. It runs the jobs that were given no name; others fail, as they do with Bull.
+	Handler Handler
+	// Concurrency is how many jobs run at a time; 1 if zero.
+	Concurrency int
+	// Grace is how long handlers may go on once Run's context ended; 30 s if zero.
+	Grace time.Duration
+	// Logger is slog.Default() if nil.
+	Logger *slog.Logger
+}
+
+// Run takes and runs jobs until ctx ends. Then it takes nothing new and waits for the handlers, whose locks stay renewed
+// and whose contexts end only after Grace. It returns nil, or at once an error: a setting that is wrong, or a queue that
+// can't be worked on (*DialectError). While Redis is away it keeps trying.
+func (c *Consumer) Run(ctx context.Context) error {
+	if c.Queue == nil || c.Handler == nil {
+		return errors.New("bull.Consumer: Queue and Handler are required")
+	}
+	if c.Concurrency < 0 || c.Grace < 0 {
+		return errors.New("bull.Consumer: Concurrency and Grace must not be negative")
+	}
+	blocking, err := conn.Named(c.Queue.client, c.Queue.keys.clientName())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = blocking.Close() }()
+
+	log := cmp.Or(c.Logger, slog.Default()).With("queue", c.Queue.Name())
+	r := &run{
+		queue:    c.Queue,
+		blocking: blocking,
+		handler:  c.Handler,
+		log:      log,
+		outage:   outage{log: log},
+		slots:    make(chan struct{}, cmp.Or(c.Concurrency, 1)),
+	}
+	return r.run(ctx, cmp.Or(c.Grace, 30*time.Second))
+}
+
+// run is one call of Run.
+type run struct {
+	queue    *Queue
+	blocking redis.UniversalClient // a connection of its own: a blocking pop holds up all that comes behind it
+	handler  Handler
+	log      *slog.Logger
+	outage   outage
+
+	slots     chan struct{} // one element per running job
+	running   sync.WaitGroup
+	oldServer bool            // the server has no BLMOVE; only the fetch loop uses it
+	jobs      context.Context // parent of every handler's context
+}
+
+func (r *run) run(ctx context.Context, grace time.Duration) error {
+	if err := r.prepare(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	jobs, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	r.jobs = jobs
+
+	var background sync.WaitGroup
+	background.Go(func() { r.promoteLoop(ctx) })
+	background.Go(func() { r.stalledLoop(ctx) })
+	r.fetchLoop(ctx)
+
+	stop := time.AfterFunc(grace, func() { cancel(ErrStopping) })
+	defer stop.Stop()
+	r.running.Wait()
+	background.Wait()
+	return nil
+}
+
+// prepare refuses a queue that can't be worked on. It returns nil if ctx ended before Redis answered.
+func (r *run) prepare(ctx context.Context) error {
+	var pause backoff
+	for ctx.Err() == nil {
+		err := r.queue.CheckConsumable(ctx)
+		var foreign *DialectError
+		if errors.As(err, &foreign) {
+			return err
+		}
+		if ctx.Err() == nil {
+			r.outage.report(err)
+		}
+		if err == nil || !pause.wait(ctx) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// fetchLoop fills the slots. A slot that got a job goes on taking jobs until none is waiting; so a busy queue costs one
+// round trip a job, and an idle one a blocking pop.
+func (r *run) fetchLoop(ctx context.Context) {
+	var pause backoff
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r.slots <- struct{}{}:
+		}
+		if ctx.Err() != nil { // select chooses at random if both are ready
+			<-r.slots
+			return
+		}
+		delivery, err := r.fetch(ctx)
+		if delivery != nil {
+			r.running.Go(func() {
+				defer func() { <-r.slots }()
+				r.work(ctx, delivery)
+			})
+		} else {
+			<-r.slots
+		}
+		if err == nil {
+			pause.reset()
+		} else if !pause.wait(ctx) {
+			return
+		}
+	}
+}
+
+// fetch waits for a job. It returns none if none came within DrainDelay, or ctx ended.
+func (r *run) fetch(ctx context.Context) (*Delivery, error) {
+	// The pop is not broken off when ctx ends: a pop whose reply is not read leaves a job active that nobody runs.
+	live := context.WithoutCancel(ctx)
+	id, err := r.pop(live)
+	if err != nil || id == "" {
+		r.outage.report(err)
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		if err := r.queue.giveBack(live, id, ""); err != nil {
+			r.log.Warn("Job was popped while stopping, the stalled check will return it", "job", id, "error", err)
+		}
+		return nil, nil
+	}
+	return r.take(live, id)
+}
+
+// pop moves the next id from wait to active, waiting for one up to DrainDelay.
+func (r *run) pop(ctx context.Context) (string, error) {
+	k, timeout := r.queue.keys, r.queue.config.DrainDelay
+	if !r.oldServer {
+		id, err := r.blocking.BLMove(ctx, k.wait(), k.active(), "RIGHT", "LEFT", timeout).Result()
+		if err == nil || !isUnknownCommand(err) {
+			return id, popError(err)
+		}
+		r.oldServer = true
+	}
+	// Before Redis 6 the timeout of a blocking pop was in whole seconds.
+	id, err := r.blocking.BRPopLPush(ctx, k.wait(), k.active(), max(timeout.Round(time.Second), time.Second)).Result()
+	return id, popError(err)
+}
+
+func isUnknownCommand(err error) bool {
+	return strings.Contains(strings.ToLower(err.Error()), "unknown command")
+}
+
+func popError(err error) error {
+	if err == nil || errors.Is(err, redis.Nil) {
+		return nil
+	}
+	return fmt.Errorf("waiting for a job: %w", err)
+}
+
+// take makes a job active; id is empty for the next one.
+func (r *run) take(ctx context.Context, id string) (*Delivery, error) {
+	taken, err := r.queue.Take(ctx, id)
+	r.outage.report(err)
+	r.logDropped(taken.Dropped)
+	return taken.Delivery, err
+}
+
+func (r *run) logDropped(ids []string) {
+	if len(ids) > 0 {
+		r.log.Warn("Queue had ids without a job, dropped them", "count", len(ids), "first", ids[0])
+	}
+}

@@ -1,0 +1,172 @@
+package bull
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Delivery is one run of a job: who holds it owns the job's lock, until the lock runs out or the run is finished.
+type Delivery struct {
+	ID   string
+	Name string
+	// Data is what the producer stored; never empty, but not necessarily JSON.
+	Data []byte
+	// Timestamp is when the job was added.
+	Timestamp time.Time
+	// AttemptsMade is the number of attempts that failed before this run.
+	AttemptsMade int
+	// StalledCount is how often a worker of this job died.
+	StalledCount int
+
+	opts       receivedOpts
+	token      string
+	stacktrace []string
+	lockedAt   time.Time // taken before the call that locked, so that the lock never ends earlier than assumed
+}
+
+// newDelivery reads the fields of a hash, as a script returns them.
+func newDelivery(id, token string, lockedAt time.Time, fields map[string]string) *Delivery {
+	d := &Delivery{
+		ID:           id,
+		Name:         orDefault(fields["name"]),
+		Data:         []byte(fields["data"]),
+		Timestamp:    time.UnixMilli(parseInt(fields["timestamp"])),
+		AttemptsMade: int(parseInt(fields["attemptsMade"])),
+		StalledCount: int(parseInt(fields["stalledCounter"])),
+		opts:         parseOpts(fields["opts"]),
+		token:        token,
+		lockedAt:     lockedAt,
+	}
+	// A trace that can't be read is replaced: it is shown to people, nothing depends on it.
+	if json.Unmarshal([]byte(fields["stacktrace"]), &d.stacktrace) != nil {
+		d.stacktrace = nil
+	}
+	return d
+}
+
+// parseInt reads a whole number as JavaScript's parseInt does for the texts that Bull writes; anything else is 0.
+func parseInt(text string) int64 {
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// receivedOpts are the options that a worker acts on, read leniently: any producer wrote them.
+type receivedOpts struct {
+	attempts         int
+	backoff          Backoff
+	lifo             bool
+	timeout          time.Duration
+	removeOnComplete Keep
+	removeOnFail     Keep
+	stackTraceLimit  int // 0: all
+}
+
+func parseOpts(text string) receivedOpts {
+	opts := receivedOpts{attempts: 1}
+	var raw map[string]json.RawMessage
+	if json.Unmarshal([]byte(text), &raw) != nil {
+		return opts
+	}
+	if value, ok := raw["attempts"]; ok {
+		n, _ := number(value) // null and what is no number: not tried again, as in Bull
+		opts.attempts = int(n)
+	}
+	opts.backoff = parseBackoff(raw["backoff"])
+	opts.lifo = string(raw["lifo"]) == "true"
+	if n, ok := number(raw["timeout"]); ok && n > 0 {
+		opts.timeout = time.Duration(n * float64(time.Millisecond))
+	}
+	if n, ok := number(raw["stackTraceLimit"]); ok && n > 0 {
+		opts.stackTraceLimit = int(n)
+	}
+	_ = opts.removeOnComplete.UnmarshalJSON(raw["removeOnComplete"])
+	_ = opts.removeOnFail.UnmarshalJSON(raw["removeOnFail"])
+	return opts
+}
+
+// number reads a JSON number, or a string that is one.
+func number(raw json.RawMessage) (float64, bool) {
+	var n float64
+	if len(raw) == 0 || string(raw) == "null" {
+		return 0, false
+	}
+	if json.Unmarshal(raw, &n) == nil {
+		return n, true
+	}
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
+}
+
+// parseBackoff reads {"type","delay"}, or a number, which means fixed. A type that only the settings of somebody's Node
+// worker know waits as fixed does.
+func parseBackoff(raw json.RawMessage) Backoff {
+	if n, ok := number(raw); ok {
+		return Backoff{Type: BackoffFixed, Delay: milliseconds(n)}
+	}
+	var object struct {
+		Type  BackoffType
+		Delay json.RawMessage
+	}
+	if len(raw) == 0 || json.Unmarshal(raw, &object) != nil {
+		return Backoff{}
+	}
+	n, _ := number(object.Delay)
+	return Backoff{Type: object.Type, Delay: milliseconds(n)}
+}
+
+// milliseconds bounds a delay to what a due time can hold.
+func milliseconds(n float64) time.Duration {
+	const year = 366 * 24 * time.Hour
+	return time.Duration(min(max(n, 0), float64(year.Milliseconds()))) * time.Millisecond
+}
+
+// after is the time to wait after the attempt number made (from 1) failed.
+func (b Backoff) after(made int) time.Duration {
+	if b.Type != BackoffExponential {
+		return b.Delay
+	}
+	return milliseconds(math.Round((math.Pow(2, float64(made)) - 1) * float64(b.Delay.Milliseconds())))
+}
+
+// completedEvent is the payload of the event that a job completed: val is JSON text inside JSON, and is left out where
+// there is no result.
+func completedEvent(id, returnValue string, hasResult bool) (string, error) {
+	event := struct {
+		JobID string `json:"jobId"`
+		Val   string `json:"val,omitempty"`
+	}{JobID: id}
+	if hasResult {
+		event.Val = returnValue
+	}
+	text, err := json.Marshal(event)
+	return string(text), err
+}
+
+// failedEvent is the payload of the event that a job failed for good: val is the reason as it is.
+func failedEvent(id, reason string) (string, error) {
+	text, err := json.Marshal(struct {
+		JobID string `json:"jobId"`
+		Val   string `json:"val"`
+	}{id, reason})
+	return string(text), err
+}
+
+// dueScore is the position in delayed of a job whose attempt failed. The low 12 bits are the id's, if it is a number.
+func (d *Delivery) dueScore(due int64) string {
+	low := int64(0)
+	if n, err := strconv.ParseInt(d.ID, 10, 64); err == nil {
+		low = n & 4095
+	}
+	return fmt.Sprint(due*4096 + low)
+}

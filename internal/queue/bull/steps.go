@@ -1,0 +1,234 @@
+package bull
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// What becomes of a write to a job that is not, or no longer, the caller's. Nothing was written.
+var (
+	// ErrJobMissing: the job was removed meanwhile.
+	ErrJobMissing = errors.New("the job is not in Redis any more")
+	// ErrLockLost: the lock ran out, and somebody else may have the job.
+	ErrLockLost = errors.New("the job's lock was lost")
+	// ErrNotActive: the job was locked, but not active.
+	ErrNotActive = errors.New("the job is not active")
+)
+
+// codeError gives a script's return code a meaning.
+func codeError(code int64) error {
+	switch code {
+	case 0:
+		return nil
+	case -1:
+		return ErrJobMissing
+	case -2, -6:
+		return ErrLockLost
+	case -3:
+		return ErrNotActive
+	}
+	return fmt.Errorf("unknown return code %d", code)
+}
+
+// Taken is what taking a job brought.
+type Taken struct {
+	// Delivery is nil if nothing was waiting.
+	Delivery *Delivery
+	// Dropped are ids that were waiting without a job behind them, after an eviction or a flush. They are gone now.
+	Dropped []string
+}
+
+// Take makes the next waiting job active, or the one with this id, which a blocking pop has put into active already.
+func (q *Queue) Take(ctx context.Context, id string) (Taken, error) {
+	k, token, start := q.keys, newToken(), time.Now()
+	reply, err := takeScript.Run(ctx, q.client, []string{k.wait(), k.active(), k.priority(), k.stalled()},
+		k.base, id, token, q.config.LockDuration.Milliseconds(), q.now()).Slice()
+	if err != nil {
+		return Taken{}, fmt.Errorf("taking a job of queue %s: %w", q.config.Queue, err)
+	}
+	return parseTaken(reply, token, start), nil
+}
+
+// newToken is a lock token of its own for each run: if a job that stalled is run again by the same process, the first
+// run must not pass for the second. It has no '@', which ends the name in an event channel.
+func newToken() string { return uuid.NewString() }
+
+// parseTaken reads {id, fields, dropped}.
+func parseTaken(reply []any, token string, start time.Time) Taken {
+	var taken Taken
+	for _, id := range asSlice(reply[2]) {
+		taken.Dropped = append(taken.Dropped, fmt.Sprint(id))
+	}
+	id, ok := reply[0].(string)
+	if !ok {
+		return taken
+	}
+	pairs := asSlice(reply[1])
+	fields := make(map[string]string, len(pairs)/2)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		fields[fmt.Sprint(pairs[i])] = fmt.Sprint(pairs[i+1])
+	}
+	taken.Delivery = newDelivery(id, token, start, fields)
+	return taken
+}
+
+func asSlice(v any) []any {
+	s, _ := v.([]any)
+	return s
+}
+
+// Extend renews the lock. It reports false if the lock is gone or somebody else's.
+func (q *Queue) Extend(ctx context.Context, d *Delivery) (bool, error) {
+	n, err := extendScript.Run(ctx, q.client, []string{q.keys.lock(d.ID), q.keys.stalled()},
+		d.token, q.config.LockDuration.Milliseconds(), d.ID).Int64()
+	if err != nil {
+		return false, fmt.Errorf("renewing the lock of job %s: %w", d.ID, err)
+	}
+	return n == 1, nil
+}
+
+// resultError says that a handler's result can't be stored.
+type resultError struct{ err error }
+
+func (e *resultError) Error() string { return "the result of the job is not JSON: " + e.err.Error() }
+func (e *resultError) Unwrap() error { return e.err }
+
+// Complete ends a run well; result is stored as JSON, and nil as "no result". With next, it takes the next waiting job
+// in the same step. ErrJobMissing, ErrLockLost and ErrNotActive mean that nothing was written.
+func (q *Queue) Complete(ctx context.Context, d *Delivery, result any, next bool) (Taken, error) {
+	value, err := json.Marshal(result)
+	if err != nil {
+		return Taken{}, &resultError{err}
+	}
+	event, err := completedEvent(d.ID, string(value), result != nil)
+	if err != nil {
+		return Taken{}, fmt.Errorf("completing job %s: %w", d.ID, err)
+	}
+	nextToken, start := "", time.Now()
+	if next {
+		nextToken = newToken()
+	}
+	k := q.keys
+	age, count := d.opts.removeOnComplete.args()
+	reply, err := completeScript.Run(ctx, q.client,
+		[]string{k.wait(), k.active(), k.priority(), k.stalled(), k.completed()},
+		k.base, d.ID, d.token, q.now(), value, event, age, count,
+		nextToken, q.config.LockDuration.Milliseconds()).Slice()
+	if err != nil {
+		return Taken{}, fmt.Errorf("completing job %s: %w", d.ID, err)
+	}
+	if code, _ := reply[0].(int64); code != 0 {
+		return Taken{}, fmt.Errorf("completing job %s: %w", d.ID, codeError(code))
+	}
+	return parseTaken(reply[1:], nextToken, start), nil
+}
+
+// Fail ends an attempt badly: the job is tried again, at once or after its backoff, or fails for good if its attempts
+// are used up or the error is Unrecoverable. It reports whether that was final. ErrJobMissing, ErrLockLost and
+// ErrNotActive mean that nothing was written.
+func (q *Queue) Fail(ctx context.Context, d *Delivery, cause error) (final bool, err error) {
+	now, made, reason := q.now(), d.AttemptsMade+1, cause.Error()
+	trace := append(d.stacktrace[:len(d.stacktrace):len(d.stacktrace)], reason)
+	if limit := d.opts.stackTraceLimit; limit > 0 && len(trace) > limit {
+		trace = trace[len(trace)-limit:]
+	}
+	stack, err := json.Marshal(trace)
+	if err != nil {
+		return false, fmt.Errorf("failing job %s: %w", d.ID, err)
+	}
+
+	var step, detail string
+	delay := d.opts.backoff.after(made)
+	switch {
+	case made >= d.opts.attempts || isUnrecoverable(cause):
+		step = "fail"
+		if detail, err = failedEvent(d.ID, reason); err != nil {
+			return false, fmt.Errorf("failing job %s: %w", d.ID, err)
+		}
+	case delay > 0:
+		step, detail = "delay", d.dueScore(now+delay.Milliseconds())
+	default:
+		step, detail = "retry", pushCommand(d.opts.lifo)
+	}
+
+	k := q.keys
+	age, count := d.opts.removeOnFail.args()
+	code, err := failScript.Run(ctx, q.client,
+		[]string{k.wait(), k.paused(), k.metaPaused(), k.active(), k.priority(), k.stalled(), k.delayed(), k.failed()},
+		k.base, d.ID, d.token, now, made, stack, reason, step, detail, age, count).Int64()
+	if err == nil {
+		err = codeError(code)
+	}
+	if err != nil {
+		return false, fmt.Errorf("failing job %s: %w", d.ID, err)
+	}
+	return step == "fail", nil
+}
+
+// GiveBack ends a run as if it had never begun: the job is the next to run, and no attempt is counted.
+func (q *Queue) GiveBack(ctx context.Context, d *Delivery) error {
+	return q.giveBack(ctx, d.ID, d.token)
+}
+
+// giveBack with an empty token is for an id that a blocking pop has put into active.
+func (q *Queue) giveBack(ctx context.Context, id, token string) error {
+	k := q.keys
+	code, err := giveBackScript.Run(ctx, q.client,
+		[]string{k.wait(), k.paused(), k.metaPaused(), k.active(), k.priority(), k.stalled()},
+		k.base, id, token).Int64()
+	if err == nil {
+		err = codeError(code)
+	}
+	if err != nil {
+		return fmt.Errorf("giving back job %s: %w", id, err)
+	}
+	return nil
+}
+
+// PromoteDue makes delayed jobs that are due ready to run, up to 1,000 of them. It returns how many, and when the next
+// one is due; the zero time if none is left.
+func (q *Queue) PromoteDue(ctx context.Context) (moved int, next time.Time, err error) {
+	k := q.keys
+	reply, err := promoteScript.Run(ctx, q.client,
+		[]string{k.delayed(), k.active(), k.wait(), k.paused(), k.metaPaused(), k.priority()},
+		k.base, q.now(), q.token).Int64Slice()
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("looking for due jobs of queue %s: %w", q.config.Queue, err)
+	}
+	if reply[1] >= 0 {
+		next = time.UnixMilli(reply[1])
+	}
+	return int(reply[0]), next, nil
+}
+
+// Stalled is what a search for jobs of dead workers brought.
+type Stalled struct {
+	// Failed are the jobs that stalled too often, Again those that will run again.
+	Failed, Again []string
+	// Dropped are ids without a job behind them.
+	Dropped []string
+}
+
+// CheckStalled looks for jobs whose worker died: in two steps, an interval apart. It does nothing if another worker has
+// done it within this interval.
+func (q *Queue) CheckStalled(ctx context.Context) (Stalled, error) {
+	k := q.keys
+	reply, err := stalledScript.Run(ctx, q.client,
+		[]string{k.stalled(), k.stalledCheck(), k.active(), k.wait(), k.paused(), k.metaPaused(), k.failed()},
+		k.base, q.now(), q.config.MaxStalledCount, q.config.StalledInterval.Milliseconds()).Slice()
+	if err != nil {
+		return Stalled{}, fmt.Errorf("looking for stalled jobs of queue %s: %w", q.config.Queue, err)
+	}
+	var found Stalled
+	for i, list := range []*[]string{&found.Failed, &found.Again, &found.Dropped} {
+		for _, id := range asSlice(reply[i]) {
+			*list = append(*list, fmt.Sprint(id))
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,44 @@
+package pace
+
+import (
+	"context"
+	"time"
+)
+
+// alone waits for a slot of this worker's share, while Redis is away. It reports false if the time has come to try Redis
+// again first; an error only if ctx ended.
+func (p *Pacer) alone(ctx context.Context, n int) (sent bool, err error) {
+	p.mu.Lock()
+	v := p.view
+	p.mu.Unlock()
+
+	wait := retryPause
+	var slot time.Time
+	if v.known {
+		// The others may have booked as much again as each of them can, so the first round passes unused.
+		round := time.Duration(v.n) * p.interval
+		slot = v.share(later(time.Now(), later(v.booked.Add(round), p.notYet)), p.interval)
+		wait = min(time.Until(slot), retryPause)
+	}
+	if !sleep(ctx, wait) {
+		return false, context.Cause(ctx)
+	}
+	if !v.known || time.Now().Before(slot) {
+		return false, nil
+	}
+	// n mails use up n of this worker's slots. When Redis is back, the others may be within a round of their own.
+	p.notYet = slot.Add(time.Duration(n*v.n) * p.interval)
+	return true, nil
+}
+
+// share is the first slot at or after t that is this worker's: of the slots on Redis's clock, numbered from 1970, those
+// whose number leaves the worker's rank when divided by the number of workers.
+func (v view) share(t time.Time, interval time.Duration) time.Time {
+	remote := t.Add(v.offset).UnixNano()
+	round := int64(interval) * int64(v.n)
+	begin := remote - remote%round + int64(v.rank)*int64(interval)
+	for begin < remote {
+		begin += round
+	}
+	return t.Add(time.Duration(begin - remote))
+}
