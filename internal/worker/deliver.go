@@ -8,6 +8,7 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/mail/compose"
 )
 
 var errLeaseLost = errors.New("the lease may have run out")
@@ -69,11 +70,9 @@ func (w *Worker) report(c *claim, result campaign.Result) {
 func (w *Worker) attempt(t task) (campaign.Result, effect) {
 	envelope, raw, err := w.compose(t)
 	if err != nil {
-		// Not the error's text: it may quote what is in the mail.
-		w.cfg.Logger.Warn("Composing a mail failed", "jobID", t.claim.jobID, "recipientID", t.recipient.ID, "type", fmt.Sprintf("%T", err))
 		return campaign.Result{
 			RecipientID: t.recipient.ID, State: campaign.StateFailed, CountAttempt: true,
-			Category: mail.CategoryInvalid, Detail: "the mail could not be composed", At: w.cfg.Now(),
+			Category: mail.CategoryInvalid, Detail: composeDetail(err), At: w.cfg.Now(),
 		}, effect{}
 	}
 
@@ -151,6 +150,15 @@ func (w *Worker) compose(t task) (envelope mail.Envelope, raw []byte, err error)
 		Date:      t.run.job.CreatedAt,
 	})
 	return mail.Envelope{From: from.Address, To: t.recipient.Address}, raw, err
+}
+
+// composeDetail says why a mail could not be made, unless the error may quote the mail.
+func composeDetail(err error) string {
+	var invalid *compose.InvalidError
+	if errors.As(err, &invalid) {
+		return cutDetail("the mail could not be composed: " + invalid.Error())
+	}
+	return "the mail could not be composed"
 }
 
 // panicText says what a panic was about, unless that may quote a mail.

@@ -28,8 +28,6 @@ type journalled struct {
 	// dots are the recipients whose final dot may have gone out, in order; results is what became of recipients.
 	dots    []string
 	results map[string]campaign.Result
-	// order has the keys of results in the order of their lines.
-	order []string
 	// invalid counts torn lines.
 	invalid int
 }
@@ -186,9 +184,6 @@ func (j *journalled) take(words []string) bool {
 		result, ok := parseResult(words)
 		if !ok {
 			return false
-		}
-		if _, known := j.results[result.RecipientID]; !known {
-			j.order = append(j.order, result.RecipientID)
 		}
 		j.results[result.RecipientID] = result
 		return true
