@@ -53,7 +53,8 @@ func (o *Database) Validate() error {
 		// The parser's message quotes the URL and with it the password.
 		return Problem{"DATABASE_URL", accepted + "; user and password must be percent-encoded (@ is %40, # is %23, / is %2F)"}
 	}
-	if parsed.Scheme != "mysql" || parsed.Hostname() == "" || strings.Trim(parsed.Path, "/") == "" {
+	reachable := parsed.Hostname() != "" || parsed.Query().Get("socket") != ""
+	if parsed.Scheme != "mysql" || !reachable || strings.Trim(parsed.Path, "/") == "" {
 		return Problem{"DATABASE_URL", accepted}
 	}
 	return nil

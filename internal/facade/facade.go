@@ -1,0 +1,172 @@
+package facade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/telemetry"
+)
+
+// Defaults and limits.
+const (
+	// MaxRecipients is the limit of one request's list.
+	MaxRecipients = 1_000_000
+	// MaxSubject is the limit of a subject, in characters: one line of RFC 5322 section 2.1.1.
+	MaxSubject = 998
+	// MaxContent is the limit of any one value in a request, the mail's body among them, in bytes.
+	MaxContent = 2 << 20
+
+	// DefaultMaxBody, DefaultMaxInFlight and DefaultMaxQueue are what zero stands for in Config.
+	DefaultMaxBody     = 128 << 20
+	DefaultMaxInFlight = 64
+	DefaultMaxQueue    = 10_000
+)
+
+// Jobs tells how a job stands.
+type Jobs interface {
+	// JobReport returns the job with this id, whoever wrote it, or campaign.ErrNotFound.
+	JobReport(ctx context.Context, id string) (campaign.JobReport, error)
+}
+
+// Doorbell puts the jobs of a sealed campaign into the queue. outbox.Outbox is one.
+type Doorbell interface {
+	RingCampaign(ctx context.Context, key string) error
+}
+
+// QueueLength tells how many jobs wait in the queue, those being worked off not among them.
+type QueueLength func(ctx context.Context) (int64, error)
+
+// Config is what a facade is made of. Ledger, Jobs, Doorbell, QueueLength and Keys are required.
+type Config struct {
+	Ledger      campaign.Ledger
+	Jobs        Jobs
+	Doorbell    Doorbell
+	QueueLength QueueLength
+	// Keys are the accepted values of X-API-Key.
+	Keys []string
+	// MaxQueue is the number of waiting jobs at which campaigns are refused with 503.
+	MaxQueue int64
+	// MaxBody is the largest request body in bytes; MaxInFlight the number of requests worked on at once.
+	MaxBody     int64
+	MaxInFlight int
+	// JobSize is the number of recipients of one job; 0 means campaign.DefaultJobSize.
+	JobSize int
+	// DefaultFrom is the sender of requests that name none; the zero value makes them name one.
+	DefaultFrom mail.Address
+	// SpoolDir takes lists too large for memory while they are checked; empty is the system's temporary directory.
+	SpoolDir string
+	// Checks are the components that GET /readyz asks.
+	Checks []telemetry.Check
+	// Unavailable tells that an error of Ledger or Jobs means an outage, so that asking again is right. nil takes every
+	// one for an outage.
+	Unavailable func(error) bool
+	Logger      *slog.Logger
+	Metrics     *telemetry.HTTPMetrics
+	// Now is the clock and NewID makes request ids and campaign keys; nil means time.Now and random UUIDs.
+	Now   func() time.Time
+	NewID func() string
+}
+
+// facade is the state that the handlers share.
+type facade struct {
+	Config
+	keys   keySet
+	loader *campaign.Loader
+	slots  chan struct{}
+	mux    *http.ServeMux
+}
+
+// New returns the facade's handler, or an error that names what cfg lacks.
+func New(cfg Config) (http.Handler, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	f := &facade{
+		Config: cfg,
+		keys:   newKeySet(cfg.Keys),
+		loader: campaign.NewLoader(cfg.Ledger, cfg.Now),
+		slots:  make(chan struct{}, cfg.MaxInFlight),
+		mux:    http.NewServeMux(),
+	}
+	health := telemetry.NewHealth(cfg.Logger, cfg.Checks...)
+	f.probe("GET /health", f.health)
+	f.probe("GET /livez", health.Live)
+	f.probe("GET /readyz", health.Ready)
+	f.guarded("POST /send-campaign", f.sendCampaign)
+	f.guarded("GET /jobs/{id}", f.job)
+	f.open(catchAll, f.unknown)
+	return f.mux, nil
+}
+
+func (c Config) check() error {
+	switch {
+	case c.Ledger == nil || c.Jobs == nil || c.Doorbell == nil || c.QueueLength == nil:
+		return errors.New("facade: Ledger, Jobs, Doorbell and QueueLength are required")
+	case len(c.Keys) == 0:
+		return errors.New("facade: at least one key is required")
+	case c.MaxQueue < 0 || c.MaxBody < 0 || c.MaxInFlight < 0 || c.JobSize < 0:
+		return errors.New("facade: MaxQueue, MaxBody, MaxInFlight and JobSize must not be negative")
+	}
+	for i, key := range c.Keys {
+		if key == "" {
+			return fmt.Errorf("facade: key number %d is empty", i+1)
+		}
+	}
+	return nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxQueue == 0 {
+		c.MaxQueue = DefaultMaxQueue
+	}
+	if c.MaxBody == 0 {
+		c.MaxBody = DefaultMaxBody
+	}
+	if c.MaxInFlight == 0 {
+		c.MaxInFlight = DefaultMaxInFlight
+	}
+	if c.JobSize == 0 {
+		c.JobSize = campaign.DefaultJobSize
+	}
+	if c.Unavailable == nil {
+		c.Unavailable = func(error) bool { return true }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.NewID == nil {
+		c.NewID = uuid.NewString
+	}
+	return c
+}
+
+// Serve answers requests on the listener until ctx ends, with time limits that suit lists of a million recipients.
+// Requests under way may take the grace to finish. It closes the listener, and returns nil after a clean stop.
+func Serve(ctx context.Context, listener net.Listener, handler http.Handler, grace time.Duration, logger *slog.Logger) error {
+	limits := telemetry.Limits{
+		ReadHeader: 5 * time.Second,
+		Read:       5 * time.Minute,
+		Write:      15 * time.Minute,
+		Grace:      grace,
+	}
+	return telemetry.ServeListener(ctx, listener, handler, limits, logger)
+}
+
+// health is what the services that Cartero replaces answer, byte for byte.
+func (f *facade) health(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write([]byte(`{"status": "ok"}`)) // Whoever asked has gone away.
+}

@@ -1,0 +1,191 @@
+package facade
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"strings"
+)
+
+// catchAll is the pattern of everything that no other pattern matches.
+const catchAll = "/"
+
+// RequestIDHeader names a request in the log. A client may choose the id itself.
+const RequestIDHeader = "X-Request-Id"
+
+// clientRequestID is what is taken over from a client: nothing that could hold an address.
+var clientRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// open registers a handler for everybody.
+func (f *facade) open(pattern string, handler http.HandlerFunc) {
+	f.mux.Handle(pattern, f.observe(pattern, slog.LevelInfo, f.recovering(handler)))
+}
+
+// probe registers a handler that is asked so often that logging it would drown everything else.
+func (f *facade) probe(pattern string, handler http.HandlerFunc) {
+	f.mux.Handle(pattern, f.observe(pattern, slog.LevelDebug, f.recovering(handler)))
+}
+
+// guarded registers a handler for holders of a key.
+func (f *facade) guarded(pattern string, handler http.HandlerFunc) {
+	f.mux.Handle(pattern, f.observe(pattern, slog.LevelInfo, f.recovering(f.authenticated(f.limited(handler)))))
+}
+
+// observe gives the request an id, and logs and counts it by its route: no path, body, address or key.
+func (f *facade) observe(route string, level slog.Level, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(RequestIDHeader)
+		if !clientRequestID.MatchString(id) {
+			id = f.NewID()
+		}
+		header := w.Header()
+		header.Set(RequestIDHeader, id)
+		header.Set("X-Content-Type-Options", "nosniff")
+
+		begin := f.Now()
+		f.Metrics.InFlight(1)
+		defer f.Metrics.InFlight(-1)
+		recorder := &recorder{ResponseWriter: w}
+		// Deferred, so that an aborted request is told too.
+		defer func() {
+			took := f.Now().Sub(begin)
+			f.Metrics.Request(route, recorder.code(), took)
+			f.Logger.Log(r.Context(), level, "Answered a request", "route", route, "status", recorder.code(), "took", took,
+				"bytes", recorder.bytes, "requestId", id)
+		}()
+		next(recorder, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
+	}
+}
+
+// requestIDKey is the context key of the request's id.
+type requestIDKey struct{}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// recovering answers 500, without internals, where a handler panics.
+func (f *facade) recovering(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so too
+				panic(cause)
+			}
+			f.Logger.Error("A request handler panicked", "cause", cause, "stack", string(debug.Stack()),
+				"requestId", requestID(r.Context()))
+			if recorder, ok := w.(*recorder); ok && recorder.status == 0 {
+				answer(w, http.StatusInternalServerError, failure{Error: "internal error"})
+			}
+		}()
+		next(w, r)
+	}
+}
+
+// limited bounds the number of requests worked on at once.
+func (f *facade) limited(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case f.slots <- struct{}{}:
+			defer func() { <-f.slots }()
+			next(w, r)
+		default:
+			unavailable(w, "the server is busy: try again")
+		}
+	}
+}
+
+// keySet holds the SHA-256 of each key: sums are equally long, so that comparing them tells nothing of a key's length.
+type keySet [][sha256.Size]byte
+
+func newKeySet(keys []string) keySet {
+	set := make(keySet, len(keys))
+	for i, key := range keys {
+		set[i] = sha256.Sum256([]byte(key))
+	}
+	return set
+}
+
+// holds compares with every key, whichever matches, in the same time.
+func (s keySet) holds(key string) bool {
+	sum := sha256.Sum256([]byte(key))
+	found := 0
+	for i := range s {
+		found |= subtle.ConstantTimeCompare(s[i][:], sum[:])
+	}
+	return found == 1
+}
+
+// authenticated answers a missing and a wrong key alike.
+func (f *facade) authenticated(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !f.keys.holds(r.Header.Get("X-API-Key")) {
+			w.Header().Set("WWW-Authenticate", "APIKey")
+			answer(w, http.StatusUnauthorized, failure{Error: "missing or wrong X-API-Key"})
+			return
+		}
+		next(w, r)
+	}
+}
+
+// unknown answers 405 where another method would be right, else 404.
+func (f *facade) unknown(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := f.mux.Handler(other); pattern != catchAll {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		answer(w, http.StatusNotFound, failure{Error: "there is no such page"})
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	answer(w, http.StatusMethodNotAllowed, failure{Error: "use the method " + strings.Join(allowed, " or ")})
+}
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// code is the status, 200 where the handler wrote none, as net/http does.
+func (r *recorder) code() int {
+	if r.status == 0 {
+		return http.StatusOK
+	}
+	return r.status
+}
