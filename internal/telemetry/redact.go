@@ -21,8 +21,10 @@ var (
 	// dsnCredentials is user:password@ as go-sql-driver writes it: user:password@tcp(host:port).
 	dsnCredentials = regexp.MustCompile(`\S+@(tcp|tcp6|unix)\(`)
 	// mailbox is anything that reads like an address (RFC 5321 section 4.1.2), international ones included. It rather
-	// masks too much than too little; %40 is how an address stands in a URL.
-	mailbox = regexp.MustCompile(`(?:"[^"\s][^"]*"|[^\s@<>(),;:"'\[\]{}|\\]+)(?:@|%40)[^\s@<>(),;:"'\[\]{}|\\/&?#]+`)
+	// masks too much than too little.
+	mailbox = regexp.MustCompile(`(?:"[^"\s][^"]*"|[^\s@<>(),;:"'\[\]{}|\\]+)@[^\s@<>(),;:"'\[\]{}|\\/&?#]+`)
+	// encodedMailbox is an address in a URL.
+	encodedMailbox = regexp.MustCompile(`[^\s@<>(),;:"'\[\]{}|\\/&?#=]+%40[^\s@<>(),;:"'\[\]{}|\\/&?#]+`)
 	// moduleVersion is a path in a Go stack trace, which reads like an address and is none.
 	moduleVersion = regexp.MustCompile(`/[^@]*@v[0-9]+\.[0-9]+\.[0-9]+`)
 )
@@ -63,6 +65,7 @@ func Redact(text string) string {
 	}
 	text = urlCredentials.ReplaceAllString(text, "${1}"+maskedSecret+"\x00")
 	text = dsnCredentials.ReplaceAllString(text, maskedSecret+"\x00$1(")
+	text = encodedMailbox.ReplaceAllString(text, maskedAddress)
 	text = mailbox.ReplaceAllStringFunc(text, func(match string) string {
 		if moduleVersion.MatchString(match) {
 			return match
