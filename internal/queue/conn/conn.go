@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // Open returns a client for a URL: redis:// or rediss:// with user, password, host, port and database number, or
@@ -45,6 +46,8 @@ func parse(rawURL string) (*redis.Options, error) {
 		return nil, fmt.Errorf("REDIS_URL is not a valid %s:// URL: expected %s", scheme, shape(scheme))
 	}
 	options.Protocol = 2
+	// These look the server's name up as soon as a client is made, for a feature of one hosted service.
+	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	options.DisableIdentity = true
 	options.MaxRetries = -1
 	options.ContextTimeoutEnabled = true

@@ -7,18 +7,18 @@ import (
 
 // alone waits for a slot of this worker's share, while Redis is away. It reports false if the time has come to try Redis
 // again first; an error only if ctx ended.
-func (p *Pacer) alone(ctx context.Context, n int) (sent bool, err error) {
+func (p *Pacer) alone(ctx context.Context, n int) (ours bool, err error) {
 	p.mu.Lock()
 	v := p.view
 	p.mu.Unlock()
 
-	wait := retryPause
+	wait := time.Until(p.retryAt)
 	var slot time.Time
 	if v.known {
-		// The others may have booked as much again as each of them can, so the first round passes unused.
-		round := time.Duration(v.n) * p.interval
+		// Each of the others may have made a reservation since that this worker does not know of.
+		round := time.Duration(v.n) * max(p.interval, batchTime)
 		slot = v.share(later(time.Now(), later(v.booked.Add(round), p.notYet)), p.interval)
-		wait = min(time.Until(slot), retryPause)
+		wait = min(time.Until(slot), wait)
 	}
 	if !sleep(ctx, wait) {
 		return false, context.Cause(ctx)

@@ -54,8 +54,9 @@ type Pacer struct {
 	turn chan struct{} // holds one element while a caller waits for its slot: reservations are not hoarded
 
 	// Guarded by turn.
-	leased lease
-	notYet time.Time // no slot before this moment, after a time without Redis
+	leased  lease
+	notYet  time.Time // no slot before this moment, after a time without Redis
+	retryAt time.Time // when Redis, which did not answer, is asked again
 
 	mu   sync.Mutex
 	view view
@@ -130,14 +131,17 @@ func (p *Pacer) Wait(ctx context.Context, n int) error {
 		return p.until(ctx, slot)
 	}
 	for {
-		booked, err := p.reserve(ctx, n)
-		if err == nil {
-			return p.use(ctx, booked)
+		if !time.Now().Before(p.retryAt) {
+			booked, err := p.reserve(ctx, n)
+			if err == nil {
+				return p.use(ctx, booked)
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			p.retryAt = time.Now().Add(retryPause)
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if sent, err := p.alone(ctx, n); sent || err != nil {
+		if ours, err := p.alone(ctx, n); ours || err != nil {
 			return err
 		}
 	}
