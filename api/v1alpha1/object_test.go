@@ -181,7 +181,7 @@ func TestKubectl_Explain(t *testing.T) {
 			var output kubetest.Output
 			err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, time.Minute, true,
 				func(context.Context) (bool, error) {
-					output = cluster.Kubectl(t, "", "explain", path)
+					output = cluster.Kubectl(t, "", "explain", path) //nolint:contextcheck // it takes the test's
 					return output.Err == nil, nil
 				})
 			if err != nil {

@@ -16,6 +16,7 @@ const (
 
 // RecipientSource says where the list is; exactly one of inline, configMapKeyRef and secretKeyRef is set.
 // +kubebuilder:validation:XValidation:rule="[has(self.inline), has(self.configMapKeyRef), has(self.secretKeyRef)].filter(x, x).size() == 1",message="spec.recipients must have exactly one of inline, configMapKeyRef and secretKeyRef"
+// +kubebuilder:validation:MinProperties=1
 type RecipientSource struct {
 	// inline is the list itself, at most 500 entries. Whoever may read the object may read the addresses; prefer
 	// secretKeyRef for real ones.

@@ -77,26 +77,26 @@ func Main(m *testing.M) int {
 
 // Start returns the control plane of this test binary, which the first call starts. With -short it skips the test. The
 // binary's TestMain must call Main.
-func Start(t testing.TB) *Cluster {
-	t.Helper()
+func Start(tb testing.TB) *Cluster {
+	tb.Helper()
 	if testing.Short() {
-		t.Skip("needs a Kubernetes API server")
+		tb.Skip("needs a Kubernetes API server")
 	}
 	assets := os.Getenv("KUBEBUILDER_ASSETS")
 	if assets == "" {
-		t.Fatal("KUBEBUILDER_ASSETS is not set: run `make test`, or `make control-plane` and set it to bin/")
+		tb.Fatal("KUBEBUILDER_ASSETS is not set: run `make test`, or `make control-plane` and set it to bin/")
 	}
 
 	shared.Lock()
 	defer shared.Unlock()
 	if !shared.mainRuns {
-		t.Fatal("kubetest.Start needs a TestMain that calls kubetest.Main")
+		tb.Fatal("kubetest.Start needs a TestMain that calls kubetest.Main")
 	}
 	if shared.cluster == nil && shared.err == nil {
-		shared.cluster, shared.err = start(assets, Root(t))
+		shared.cluster, shared.err = start(assets, Root(tb))
 	}
 	if shared.err != nil {
-		t.Fatalf("Starting the control plane: %v", shared.err)
+		tb.Fatalf("Starting the control plane: %v", shared.err)
 	}
 	return shared.cluster
 }
@@ -136,31 +136,31 @@ func newCluster(env *envtest.Environment, config *rest.Config) (*Cluster, error)
 }
 
 // Namespace makes a namespace and returns its name. It is not deleted: there is no controller that would empty it.
-func (c *Cluster) Namespace(t testing.TB) string {
-	t.Helper()
+func (c *Cluster) Namespace(tb testing.TB) string {
+	tb.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
 	if err := c.Client.Create(context.Background(), namespace); err != nil {
-		t.Fatalf("Creating a namespace: %v", err)
+		tb.Fatalf("Creating a namespace: %v", err)
 	}
 	return namespace.Name
 }
 
 // User returns a configuration for a user of these groups.
-func (c *Cluster) User(t testing.TB, name string, groups ...string) *rest.Config {
-	t.Helper()
+func (c *Cluster) User(tb testing.TB, name string, groups ...string) *rest.Config {
+	tb.Helper()
 	user, err := c.env.AddUser(envtest.User{Name: name, Groups: groups}, &rest.Config{QPS: 1000, Burst: 2000})
 	if err != nil {
-		t.Fatalf("Adding user %s: %v", name, err)
+		tb.Fatalf("Adding user %s: %v", name, err)
 	}
 	return user.Config()
 }
 
 // Root returns the root directory of the repository that the test runs in.
-func Root(t testing.TB) string {
-	t.Helper()
+func Root(tb testing.TB) string {
+	tb.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
-		t.Fatalf("Finding the working directory: %v", err)
+		tb.Fatalf("Finding the working directory: %v", err)
 	}
 	for {
 		_, err := os.Stat(filepath.Join(dir, "go.mod"))
@@ -168,9 +168,9 @@ func Root(t testing.TB) string {
 		case err == nil:
 			return dir
 		case !errors.Is(err, fs.ErrNotExist):
-			t.Fatalf("Looking for go.mod: %v", err)
+			tb.Fatalf("Looking for go.mod: %v", err)
 		case filepath.Dir(dir) == dir:
-			t.Fatal("The working directory is in no Go module")
+			tb.Fatal("The working directory is in no Go module")
 		}
 		dir = filepath.Dir(dir)
 	}

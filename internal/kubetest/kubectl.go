@@ -15,11 +15,11 @@ import (
 const kubectlTimeout = 2 * time.Minute
 
 // Kubeconfig writes an administrator's kubeconfig and returns its path. The file lives as long as the test.
-func (c *Cluster) Kubeconfig(t testing.TB) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "kubeconfig")
+func (c *Cluster) Kubeconfig(tb testing.TB) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "kubeconfig")
 	if err := os.WriteFile(path, c.env.KubeConfig, 0o600); err != nil {
-		t.Fatalf("Writing the kubeconfig: %v", err)
+		tb.Fatalf("Writing the kubeconfig: %v", err)
 	}
 	return path
 }
@@ -33,13 +33,13 @@ type Output struct {
 }
 
 // Kubectl runs the real kubectl against the cluster, with input on its standard input.
-func (c *Cluster) Kubectl(t testing.TB, input string, args ...string) Output {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), kubectlTimeout)
+func (c *Cluster) Kubectl(tb testing.TB, input string, args ...string) Output {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), kubectlTimeout)
 	defer cancel()
 
 	// HOME keeps kubectl's caches of other clusters out.
-	kubeconfig := c.Kubeconfig(t)
+	kubeconfig := c.Kubeconfig(tb)
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, c.KubectlPath, args...)
 	cmd.Env = []string{"KUBECONFIG=" + kubeconfig, "HOME=" + filepath.Dir(kubeconfig), "PATH=" + os.Getenv("PATH")}
@@ -49,11 +49,11 @@ func (c *Cluster) Kubectl(t testing.TB, input string, args ...string) Output {
 }
 
 // MustKubectl is Kubectl for a command that succeeds; it returns its standard output.
-func (c *Cluster) MustKubectl(t testing.TB, input string, args ...string) string {
-	t.Helper()
-	output := c.Kubectl(t, input, args...)
+func (c *Cluster) MustKubectl(tb testing.TB, input string, args ...string) string {
+	tb.Helper()
+	output := c.Kubectl(tb, input, args...)
 	if output.Err != nil {
-		t.Fatalf("kubectl %s: %v\n%s%s", strings.Join(args, " "), output.Err, output.Stdout, output.Stderr)
+		tb.Fatalf("kubectl %s: %v\n%s%s", strings.Join(args, " "), output.Err, output.Stdout, output.Stderr)
 	}
 	return output.Stdout
 }
