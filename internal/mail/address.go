@@ -1,0 +1,85 @@
+package mail
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The limits of an addr-spec in octets (RFC 5321 section 4.5.3.1, with erratum 1690 for the whole).
+const (
+	maxLocalPart = 64
+	maxAddress   = 254
+)
+
+// Reasons why an address cannot be put on the wire. None of them quotes the address.
+var (
+	ErrAddressSyntax = errors.New("not of the form local-part@domain with a dot-atom on each side")
+	ErrAddressLength = errors.New("longer than 64 octets before the @, or than 254 altogether")
+)
+
+// CheckAddress reports whether an addr-spec is safe to put into an SMTP command or a header field: a dot-atom, in which
+// UTF-8 is allowed (RFC 6531), "@", and a host name. Quoted local parts and address literals are refused on purpose:
+// nobody subscribes with one, and they are how commands were smuggled (CVE-2025-59937).
+func CheckAddress(address string) error {
+	at := strings.LastIndexByte(address, '@')
+	if at <= 0 || at == len(address)-1 {
+		return ErrAddressSyntax
+	}
+	local, domain := address[:at], address[at+1:]
+	if len(local) > maxLocalPart || len(address) > maxAddress {
+		return ErrAddressLength
+	}
+	if !dotted(local, isAtomRune) || !dotted(domain, isHostRune) {
+		return ErrAddressSyntax
+	}
+	return nil
+}
+
+// IsASCII reports whether s is free of bytes with the eighth bit set: an address that is needs no SMTPUTF8.
+func IsASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// dotted reports whether s is one or more non-empty runs of allowed runes with a dot between them.
+func dotted(s string, allowed func(rune) bool) bool {
+	previous := '.'
+	for i, r := range s {
+		if r == utf8.RuneError {
+			if _, size := utf8.DecodeRuneInString(s[i:]); size == 1 {
+				return false
+			}
+		}
+		if r == '.' && previous == '.' || r != '.' && !allowed(r) {
+			return false
+		}
+		previous = r
+	}
+	return previous != '.'
+}
+
+// isAtomRune is atext of RFC 5322 section 3.2.3, extended by RFC 6532 section 3.2.
+func isAtomRune(r rune) bool {
+	if r < utf8.RuneSelf {
+		return isAlphanumeric(r) || strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
+	}
+	return unicode.IsPrint(r)
+}
+
+// isHostRune is what a label of a host name holds: letters, digits, hyphen, and the underscore that some zones use.
+func isHostRune(r rune) bool {
+	if r < utf8.RuneSelf {
+		return isAlphanumeric(r) || r == '-' || r == '_'
+	}
+	return unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r)
+}
+
+func isAlphanumeric(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+}
