@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// announcedError is the legacy error of a recipient whose mail is on the wire: what a reader finds if the worker dies.
+const announcedError = "in doubt: the mail was being sent, and its outcome is not recorded yet"
+
+// dueIDs selects the recipients of a job that may be claimed, in id order. Each part is one range of one index, in the
+// order of the ids already except for the last, so that a claim costs the same in a job of any size.
+const dueIDs = "SELECT d.`id` FROM (" +
+	"SELECT * FROM (SELECT `id` FROM `Recipient` WHERE `jobId` = @job AND `status` = 'PENDING'" +
+	" AND `state` = 'pending' AND `nextAttemptAt` IS NULL ORDER BY `id` LIMIT @limit) a" +
+	" UNION ALL " +
+	"SELECT * FROM (SELECT `id` FROM `Recipient` WHERE `jobId` = @job AND `status` = 'PENDING'" +
+	" AND `state` IS NULL AND `nextAttemptAt` IS NULL ORDER BY `id` LIMIT @limit) b" +
+	" UNION ALL " +
+	"SELECT * FROM (SELECT `id` FROM `Recipient` WHERE `jobId` = @job AND `status` = 'PENDING'" +
+	" AND `state` IN ('pending', 'deferred') AND `nextAttemptAt` <= @now ORDER BY `id` LIMIT @limit) c" +
+	") d ORDER BY d.`id` LIMIT @limit"
+
+// Claim implements worker.Store. A second claim under the same token never returns what the first one did.
+func (s *Store) Claim(ctx context.Context, claim campaign.Claim) ([]campaign.Claimed, error) {
+	if claim.Token == "" || claim.Limit < 1 {
+		return nil, fmt.Errorf("claiming recipients: want a token and a positive limit")
+	}
+	var claimed []campaign.Claimed
+	err := s.write(ctx, "claiming recipients", func(tx *gorm.DB) error {
+		claimed = nil
+		runnable, err := runnableJobs(tx, []string{claim.JobID}, claim.Now)
+		if err != nil || !runnable[claim.JobID] {
+			return err
+		}
+		var ids []string
+		err = tx.Raw(dueIDs, map[string]any{"job": claim.JobID, "now": at(claim.Now), "limit": claim.Limit}).
+			Scan(&ids).Error
+		if err != nil {
+			return fmt.Errorf("looking for due recipients: %w", err)
+		}
+		return eachChunk(ids, func(ids []string) error {
+			some, err := claimRows(tx, claim, ids)
+			claimed = append(claimed, some...)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return claimed, nil
+}
+
+// claimRows locks the candidates, and takes those that nobody took since they were found.
+func claimRows(tx *gorm.DB, claim campaign.Claim, candidates []string) ([]campaign.Claimed, error) {
+	var rows []recipientRow
+	err := forUpdate(tx).
+		Select("id", "email", "address", "name", "variables", "attempts", "firstAttemptAt").
+		Where("`id` IN ? AND `status` = 'PENDING'", candidates).
+		Where("(`state` IS NULL OR `state` = 'pending' OR `state` = 'deferred' AND `nextAttemptAt` <= ?)", at(claim.Now)).
+		Order("`id`").Find(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("locking due recipients: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+
+	claimed := make([]campaign.Claimed, len(rows))
+	ids := make([]string, len(rows))
+	for i, row := range rows {
+		recipient, err := row.recipient()
+		if err != nil {
+			return nil, err
+		}
+		ids[i] = row.ID
+		claimed[i] = campaign.Claimed{
+			ID: row.ID, Recipient: recipient, Attempts: row.Attempts, FirstAttemptAt: row.FirstAttemptAt.pointer(),
+		}
+	}
+	err = tx.Model(&recipientRow{}).Where("`id` IN ?", ids).Updates(map[string]any{
+		"state":       campaign.StateActive,
+		"leaseToken":  claim.Token,
+		"leaseUntil":  at(claim.LeaseUntil),
+		"announcedAt": nil,
+	}).Error
+	if err != nil {
+		return nil, fmt.Errorf("leasing recipients: %w", err)
+	}
+	return claimed, nil
+}
+
+// Announce implements worker.Store. The same call made again, with the same token and now, grants the same recipients:
+// it is how a caller finds out after a lost connection. With another now an announced recipient is not granted again.
+func (s *Store) Announce(ctx context.Context, token string, ids []string, now time.Time) ([]string, error) {
+	var granted []string
+	err := s.write(ctx, "announcing recipients", func(tx *gorm.DB) error {
+		granted = make([]string, 0, len(ids))
+		return eachChunk(ids, func(ids []string) error {
+			some, err := announceRows(tx, token, ids, now)
+			granted = append(granted, some...)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return granted, nil
+}
+
+func announceRows(tx *gorm.DB, token string, ids []string, now time.Time) ([]string, error) {
+	var rows []recipientRow
+	err := forUpdate(tx).Select("id", "jobId", "status", "state", "announcedAt").
+		Where("`id` IN ? AND `leaseToken` = ? AND `state` = ?", ids, token, campaign.StateActive).
+		Order("`id`").Find(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("locking recipients: %w", err)
+	}
+	runnable, err := runnableJobs(tx, jobsOf(rows), now)
+	if err != nil {
+		return nil, err
+	}
+
+	granted, fresh := map[string]bool{}, []string{}
+	for _, row := range rows {
+		announced := !row.AnnouncedAt.IsZero()
+		switch {
+		case row.effective() != campaign.StateActive: // a legacy program ended it
+		case announced && row.AnnouncedAt.Equal(at(now).Time):
+			granted[row.ID] = true
+		case !announced && runnable[row.JobID]:
+			granted[row.ID] = true
+			fresh = append(fresh, row.ID)
+		}
+	}
+	if len(fresh) > 0 {
+		err := tx.Model(&recipientRow{}).Where("`id` IN ?", fresh).Updates(map[string]any{
+			"announcedAt": at(now),
+			"status":      campaign.LegacyFailed,
+			"error":       announcedError,
+		}).Error
+		if err != nil {
+			return nil, fmt.Errorf("marking recipients: %w", err)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !granted[id] }), nil
+}
+
+// jobsOf returns the ids of the rows' jobs, each once.
+func jobsOf(rows []recipientRow) []string {
+	var ids []string
+	for _, row := range rows {
+		if !slices.Contains(ids, row.JobID) {
+			ids = append(ids, row.JobID)
+		}
+	}
+	return ids
+}

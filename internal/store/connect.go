@@ -1,0 +1,93 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	gormmysql "gorm.io/driver/mysql"
+	"gorm.io/driver/sqlite"
+	"gorm.io/gorm"
+	_ "modernc.org/sqlite" // registers the driver "sqlite", which needs no cgo
+)
+
+// connectionLifetime bounds the life of a MySQL connection: load balancers and wait_timeout cut those that idle.
+const connectionLifetime = 5 * time.Minute
+
+func openMySQL(t target) (*sql.DB, gorm.Dialector, error) {
+	connector, err := mysql.NewConnector(t.mysql)
+	if err != nil { // the cause names settings, never their values, except the TLS configuration that we made
+		return nil, nil, fmt.Errorf("%w: %w", ErrBadURL, err)
+	}
+	pool := sql.OpenDB(readCommitted{connector})
+	pool.SetMaxOpenConns(t.connections)
+	pool.SetMaxIdleConns(t.connections)
+	pool.SetConnMaxLifetime(connectionLifetime)
+	return pool, gormmysql.New(gormmysql.Config{
+		Conn:      pool,
+		DSNConfig: t.mysql,
+		// Ask nothing of the server before the first use: it may be away, and every statement suits every version.
+		SkipInitializeWithVersion: true,
+		DontSupportForShareClause: true, // MariaDB has only LOCK IN SHARE MODE; MySQL has both
+	}), nil
+}
+
+// readCommitted opens sessions at READ COMMITTED: no gap locks, so that claims and results of different rows never wait
+// for each other. Its variable has a different name in each server; the statement has not.
+type readCommitted struct{ driver.Connector }
+
+// Connect implements driver.Connector.
+func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	const set = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+	if _, err := conn.(driver.ExecerContext).ExecContext(ctx, set, nil); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("setting the isolation level: %w", err)
+	}
+	return conn, nil
+}
+
+func openSQLite(ctx context.Context, t target) (*sql.DB, gorm.Dialector, error) {
+	path, err := filepath.Abs(t.path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the SQLite file: %w", err)
+	}
+	// Made here because SQLite would make it readable for everybody, and it holds addresses.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the SQLite file: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return nil, nil, fmt.Errorf("opening the SQLite file: %w", err)
+	}
+
+	dsn := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{
+		"_txlock": {"immediate"}, // take the write lock at BEGIN: upgrading a read lock later can only fail
+		"_pragma": {
+			"busy_timeout(10000)", // first, so that setting the others waits too
+			"journal_mode(WAL)",
+			"synchronous(FULL)", // a commit survives the loss of power
+			"foreign_keys(ON)",
+		},
+	}.Encode()}
+	pool, err := sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the SQLite file: %w", err)
+	}
+	pool.SetMaxOpenConns(t.connections)
+	pool.SetMaxIdleConns(t.connections)
+	if err := pool.PingContext(ctx); err != nil {
+		_ = pool.Close()
+		return nil, nil, fmt.Errorf("opening the SQLite file: %w", err)
+	}
+	return pool, sqlite.New(sqlite.Config{DriverName: "sqlite", Conn: pool}), nil
+}

@@ -1,0 +1,86 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// The parts of the query for due jobs. Each EXISTS is one probe of an index.
+const (
+	jobToRing = "j.`status` IN ('PENDING', 'PROCESSING') AND (j.`rungAt` IS NULL OR j.`rungAt` < @rungBefore)" +
+		" AND NOT EXISTS (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = j.`id` AND r.`status` IN ('PENDING', 'FAILED')" +
+		" AND r.`state` = 'active' AND r.`leaseUntil` >= @now)"
+
+	hasDeferredDue = "EXISTS (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = j.`id` AND r.`status` = 'PENDING'" +
+		" AND r.`state` IN ('pending', 'deferred') AND r.`nextAttemptAt` <= @now)"
+
+	hasUntried = "EXISTS (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = j.`id` AND r.`status` = 'PENDING'" +
+		" AND r.`state` = 'pending' AND r.`nextAttemptAt` IS NULL)" +
+		" OR EXISTS (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = j.`id` AND r.`status` = 'PENDING'" +
+		" AND r.`state` IS NULL AND r.`nextAttemptAt` IS NULL)"
+
+	campaignRuns = "c.`sealedAt` IS NOT NULL AND c.`cancelledAt` IS NULL AND c.`suspended` = FALSE" +
+		" AND (c.`holdUntil` IS NULL OR c.`holdUntil` <= @now)"
+
+	dueOfCampaigns = "SELECT j.`id`, j.`rings` FROM `EmailJob` j JOIN `Campaign` c ON c.`key` = j.`campaignKey`" +
+		" WHERE " + campaignRuns + " AND " + jobToRing + " AND (" + hasUntried + " OR " + hasDeferredDue + ")"
+
+	dueOfLegacy = "SELECT j.`id`, j.`rings` FROM `EmailJob` j" +
+		" WHERE j.`campaignKey` IS NULL AND " + jobToRing + " AND " + hasDeferredDue
+)
+
+// DueJobs implements outbox.Store.
+func (s *Store) DueJobs(
+	ctx context.Context, key string, now, rungBefore time.Time, limit int,
+) ([]campaign.DueJob, error) {
+	statement := dueOfCampaigns + " UNION ALL " + dueOfLegacy
+	if key != "" {
+		statement = dueOfCampaigns + " AND c.`key` = @key"
+	}
+	var due []campaign.DueJob
+	err := s.query(ctx, "looking for due jobs", func(db *gorm.DB) error {
+		return db.Raw("SELECT d.`id`, d.`rings` FROM ("+statement+") d ORDER BY d.`id` LIMIT @limit", map[string]any{
+			"key": key, "now": at(now), "rungBefore": at(rungBefore), "limit": limit,
+		}).Scan(&due).Error
+	})
+	return due, err
+}
+
+// MarkRung implements outbox.Store.
+func (s *Store) MarkRung(ctx context.Context, jobs []campaign.DueJob, now time.Time) error {
+	return s.stampRings(ctx, "noting rings", jobs, func(tx *gorm.DB, rings int, ids []string) error {
+		return tx.Model(&jobRow{}).Where("`id` IN ? AND `rings` = ?", ids, rings).Updates(map[string]any{
+			"rings": rings + 1, "rungAt": at(now),
+		}).Error
+	})
+}
+
+// PostponeRing implements outbox.Store.
+func (s *Store) PostponeRing(ctx context.Context, jobs []campaign.DueJob, now time.Time) error {
+	return s.stampRings(ctx, "postponing rings", jobs, func(tx *gorm.DB, _ int, ids []string) error {
+		return tx.Model(&jobRow{}).Where("`id` IN ?", ids).Update("rungAt", at(now)).Error
+	})
+}
+
+// stampRings calls set, each time in a transaction of its own, with jobs that were rung equally often.
+func (s *Store) stampRings(
+	ctx context.Context, what string, jobs []campaign.DueJob, set func(tx *gorm.DB, rings int, ids []string) error,
+) error {
+	byRings := map[int][]string{}
+	for _, job := range jobs {
+		byRings[job.Rings] = append(byRings[job.Rings], job.ID)
+	}
+	for rings, ids := range byRings {
+		err := eachChunk(ids, func(ids []string) error {
+			return s.write(ctx, what, func(tx *gorm.DB) error { return set(tx, rings, ids) })
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// unfinishedJobs are the statuses of jobs that have not ended.
+var unfinishedJobs = []campaign.JobStatus{campaign.JobPending, campaign.JobProcessing}
+
+// Job implements worker.Store. The content of a job that a legacy program wrote is its subject and body, without a
+// sender.
+func (s *Store) Job(ctx context.Context, id string) (campaign.Job, error) {
+	var job campaign.Job
+	err := s.read(ctx, "reading the job", func(tx *gorm.DB) error {
+		var row jobRow
+		if err := tx.Where("`id` = ?", id).Take(&row).Error; err != nil {
+			return orNotFound(err)
+		}
+		job = campaign.Job{
+			ID:        row.ID,
+			Status:    campaign.JobStatus(row.Status),
+			CreatedAt: row.CreatedAt.Time,
+		}
+		if row.CampaignKey == nil {
+			job.Sealed = true
+			job.Content = legacyContent(row.Subject, row.Body)
+			return nil
+		}
+
+		var owner campaignRow
+		if err := tx.Where("`key` = ?", *row.CampaignKey).Take(&owner).Error; err != nil {
+			return orNotFound(err)
+		}
+		owner.lend(&job)
+		if err := json.Unmarshal([]byte(owner.Content), &job.Content); err != nil {
+			return fmt.Errorf("reading the content of the campaign: %w", err)
+		}
+		return nil
+	})
+	return job, err
+}
+
+// lend sets the job's fields that are its campaign's.
+func (r campaignRow) lend(job *campaign.Job) {
+	job.Key = r.Key
+	job.Sealed = !r.SealedAt.IsZero()
+	job.Suspended = r.Suspended
+	job.Cancelled = !r.CancelledAt.IsZero()
+	job.Hold = r.hold()
+}
+
+// htmlTag finds what makes a text look like HTML: a doctype, a comment, or a tag of it.
+var htmlTag = regexp.MustCompile(`(?i)<(!doctype|!--|/?(html|head|body|p|br|hr|div|span|table|tr|td|a|b|i|u|em|strong|` +
+	`font|center|h[1-6]|ul|ol|li|img|style|blockquote|pre)[\s/>])`)
+
+func legacyContent(subject, body string) campaign.Content {
+	if htmlTag.MatchString(body) {
+		return campaign.Content{Subject: subject, HTML: body}
+	}
+	return campaign.Content{Subject: subject, Text: body}
+}
+
+// runnableJobs returns those of the jobs whose recipients may be claimed and sent at this time.
+func runnableJobs(tx *gorm.DB, ids []string, now time.Time) (map[string]bool, error) {
+	var rows []struct {
+		ID          string  `gorm:"column:id"`
+		CampaignKey *string `gorm:"column:campaignKey"`
+		SealedAt    stamp   `gorm:"column:sealedAt"`
+		Suspended   bool    `gorm:"column:suspended"`
+		CancelledAt stamp   `gorm:"column:cancelledAt"`
+		HoldUntil   stamp   `gorm:"column:holdUntil"`
+	}
+	err := tx.Raw("SELECT j.`id`, j.`campaignKey`, c.`sealedAt`, COALESCE(c.`suspended`, FALSE) AS suspended,"+
+		" c.`cancelledAt`, c.`holdUntil` FROM `EmailJob` j LEFT JOIN `Campaign` c ON c.`key` = j.`campaignKey`"+
+		" WHERE j.`id` IN ?", ids).Scan(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("reading the state of the campaign: %w", err)
+	}
+	runnable := make(map[string]bool, len(rows))
+	for _, row := range rows {
+		job := campaign.Job{Sealed: row.CampaignKey == nil}
+		if row.CampaignKey != nil {
+			campaignRow{
+				SealedAt: row.SealedAt, Suspended: row.Suspended, CancelledAt: row.CancelledAt, HoldUntil: row.HoldUntil,
+			}.lend(&job)
+		}
+		runnable[row.ID] = job.Runnable(now)
+	}
+	return runnable, nil
+}
+
+// StartJob implements worker.Store. It does nothing on a job of an unsealed campaign.
+func (s *Store) StartJob(ctx context.Context, id string, now time.Time) error {
+	return s.write(ctx, "starting the job", func(tx *gorm.DB) error {
+		var job jobRow
+		if err := tx.Select("id", "status", "campaignKey").Where("`id` = ?", id).Take(&job).Error; err != nil {
+			return orNotFound(err)
+		}
+		if job.CampaignKey != nil {
+			record, err := takeRecord(tx, *job.CampaignKey)
+			if err != nil || !record.Sealed() {
+				return err
+			}
+			if record.StartedAt == nil { // asked first: the row of the campaign is everybody's
+				err := tx.Model(&campaignRow{}).Where("`key` = ? AND `startedAt` IS NULL", record.Key).
+					Update("startedAt", at(now)).Error
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return tx.Model(&jobRow{}).Where("`id` = ? AND `status` = ?", id, campaign.JobPending).Updates(map[string]any{
+			"status":    campaign.JobProcessing,
+			"startedAt": gorm.Expr("COALESCE(`startedAt`, ?)", at(now)),
+		}).Error
+	})
+}
+
+// FinishJob implements worker.Store.
+func (s *Store) FinishJob(ctx context.Context, id string, now time.Time) (campaign.JobProgress, error) {
+	var progress campaign.JobProgress
+	err := s.write(ctx, "finishing the job", func(tx *gorm.DB) error {
+		var err error
+		progress, err = finishJob(tx, id, now)
+		return err
+	})
+	return progress, err
+}
+
+func finishJob(tx *gorm.DB, id string, now time.Time) (campaign.JobProgress, error) {
+	var job jobRow
+	err := forUpdate(tx).Select("id", "status", "sentEmails", "failedEmails", "completedAt", "campaignKey").
+		Where("`id` = ?", id).Take(&job).Error
+	if err != nil {
+		return campaign.JobProgress{}, orNotFound(err)
+	}
+	tally, err := count(tx, jobScope(id))
+	if err != nil {
+		return campaign.JobProgress{}, err
+	}
+	progress := campaign.JobProgress{Status: campaign.JobStatus(job.Status), Tally: tally, Finished: tally.Done()}
+	if !progress.Finished {
+		if job.finished() {
+			progress.Status = campaign.JobProcessing
+			return progress, reopenJob(tx, id)
+		}
+		return progress, nil
+	}
+
+	status := campaign.JobCompleted
+	if tally.Total > 0 && tally.Accepted == 0 {
+		status = campaign.JobFailed
+	}
+	progress.Status = status
+	sent, failed := tally.Accepted, tally.Unsuccessful()
+	if progress.Status == campaign.JobStatus(job.Status) && job.SentEmails == sent && job.FailedEmails == failed &&
+		!job.CompletedAt.IsZero() {
+		return progress, nil
+	}
+	return progress, tx.Model(&jobRow{}).Where("`id` = ?", id).Updates(map[string]any{
+		"status":       status,
+		"sentEmails":   sent,
+		"failedEmails": failed,
+		"completedAt":  gorm.Expr("COALESCE(`completedAt`, ?)", at(now)),
+	}).Error
+}
+
+// reopenJob undoes the end of a job that has a recipient to try again.
+func reopenJob(tx *gorm.DB, id string) error {
+	return tx.Model(&jobRow{}).Where("`id` = ?", id).Updates(map[string]any{
+		"status":      campaign.JobProcessing,
+		"completedAt": nil,
+	}).Error
+}

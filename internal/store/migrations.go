@@ -1,0 +1,53 @@
+package store
+
+import "strconv"
+
+// migrations are the versions of the schema, oldest first. A version that was released never changes: what comes later
+// is a new version, and it only adds nullable or defaulted columns, indexes, and tables of Cartero's own, so that a
+// client generated from the legacy schema keeps working before, during and after.
+var migrations = []migration{
+	{version: 1, name: "legacy tables", steps: []step{
+		createTable{"EmailJob"},
+		createTable{"Recipient"},
+		createIndex{table: "Recipient", name: "Recipient_jobId_idx", columns: "`jobId`"},
+	}},
+	{version: 2, name: "campaigns and delivery state", steps: []step{
+		createTable{"Campaign"},
+		addColumns{"EmailJob", []column{
+			{"campaignKey", "VARCHAR(253) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL", "TEXT NULL"},
+			{"shard", "INTEGER NULL", "INTEGER NULL"},
+			{"rings", "INTEGER NOT NULL DEFAULT 0", "INTEGER NOT NULL DEFAULT 0"},
+			{"rungAt", "DATETIME(3) NULL", "DATETIME NULL"},
+		}},
+		addColumns{"Recipient", []column{
+			{"state", asciiColumn(16), "TEXT NULL"},
+			{"attempts", "INTEGER NOT NULL DEFAULT 0", "INTEGER NOT NULL DEFAULT 0"},
+			{"firstAttemptAt", "DATETIME(3) NULL", "DATETIME NULL"},
+			{"nextAttemptAt", "DATETIME(3) NULL", "DATETIME NULL"},
+			{"leaseToken", asciiColumn(64), "TEXT NULL"},
+			{"leaseUntil", "DATETIME(3) NULL", "DATETIME NULL"},
+			{"announcedAt", "DATETIME(3) NULL", "DATETIME NULL"},
+			{"completedAt", "DATETIME(3) NULL", "DATETIME NULL"},
+			{"smtpCode", "INTEGER NULL", "INTEGER NULL"},
+			{"enhancedCode", asciiColumn(16), "TEXT NULL"},
+			{"category", asciiColumn(32), "TEXT NULL"},
+			{"variables", "MEDIUMTEXT NULL", "TEXT NULL"},
+			{"address", "VARCHAR(320) NULL", "TEXT NULL"},
+		}},
+		createIndex{table: "EmailJob", name: "EmailJob_campaignKey_shard_key", columns: "`campaignKey`, `shard`", unique: true},
+		createIndex{table: "EmailJob", name: "EmailJob_status_rungAt_idx", columns: "`status`, `rungAt`"},
+		// Claims read it in the order of ids; tallies read nothing but it.
+		createIndex{table: "Recipient", name: "Recipient_jobId_status_state_idx",
+			columns: "`jobId`, `status`, `state`, `nextAttemptAt`, `id`, `completedAt`"},
+		createIndex{table: "Recipient", name: "Recipient_leaseToken_leaseUntil_idx", columns: "`leaseToken`, `leaseUntil`"},
+	}},
+}
+
+// schemaVersion is the version that this program works with.
+func schemaVersion() int { return migrations[len(migrations)-1].version }
+
+// asciiColumn is the MySQL type of a nullable column of words that the engine writes: compared byte by byte, and short
+// in an index.
+func asciiColumn(length int) string {
+	return "VARCHAR(" + strconv.Itoa(length) + ") CHARACTER SET ascii COLLATE ascii_bin NULL"
+}

@@ -1,0 +1,149 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// campaignRow is a row of Campaign.
+type campaignRow struct {
+	Key             string `gorm:"column:key;primaryKey"`
+	Origin          string `gorm:"column:origin"`
+	ContentHash     string `gorm:"column:contentHash"`
+	ListHash        string `gorm:"column:listHash"`
+	Content         string `gorm:"column:content"`
+	JobSize         int    `gorm:"column:jobSize"`
+	TotalRecipients int64  `gorm:"column:totalRecipients"`
+	TotalJobs       int    `gorm:"column:totalJobs"`
+	Duplicates      int64  `gorm:"column:duplicates"`
+	Invalid         int64  `gorm:"column:invalid"`
+	InvalidLines    string `gorm:"column:invalidLines"`
+	Suspended       bool   `gorm:"column:suspended"`
+	HoldReason      string `gorm:"column:holdReason"`
+	HoldMessage     string `gorm:"column:holdMessage"`
+	HoldUntil       stamp  `gorm:"column:holdUntil"`
+	CreatedAt       stamp  `gorm:"column:createdAt;autoCreateTime:false"`
+	SealedAt        stamp  `gorm:"column:sealedAt"`
+	StartedAt       stamp  `gorm:"column:startedAt"`
+	CancelledAt     stamp  `gorm:"column:cancelledAt"`
+}
+
+// TableName implements gorm's schema.Tabler.
+func (campaignRow) TableName() string { return "Campaign" }
+
+// recordColumns are the columns of a campaignRow that a campaign.Record is made of: all but the content.
+var recordColumns = []string{"key", "origin", "contentHash", "listHash", "jobSize", "totalRecipients", "totalJobs",
+	"duplicates", "invalid", "invalidLines", "suspended", "holdReason", "holdMessage", "holdUntil", "createdAt",
+	"sealedAt", "startedAt", "cancelledAt"}
+
+func (r campaignRow) record() (campaign.Record, error) {
+	var lines []int
+	if err := json.Unmarshal([]byte(r.InvalidLines), &lines); err != nil {
+		return campaign.Record{}, fmt.Errorf("reading the invalid lines of the campaign: %w", err)
+	}
+	return campaign.Record{
+		Key:         r.Key,
+		Origin:      campaign.Origin(r.Origin),
+		ContentHash: r.ContentHash,
+		ListHash:    r.ListHash,
+		JobSize:     r.JobSize,
+		Totals: campaign.Totals{
+			Recipients:   r.TotalRecipients,
+			Jobs:         r.TotalJobs,
+			Duplicates:   r.Duplicates,
+			Invalid:      r.Invalid,
+			InvalidLines: lines,
+		},
+		Suspended:   r.Suspended,
+		Hold:        r.hold(),
+		CreatedAt:   r.CreatedAt.Time,
+		SealedAt:    r.SealedAt.pointer(),
+		StartedAt:   r.StartedAt.pointer(),
+		CancelledAt: r.CancelledAt.pointer(),
+	}, nil
+}
+
+func (r campaignRow) hold() *campaign.Hold {
+	if r.HoldUntil.IsZero() {
+		return nil
+	}
+	return &campaign.Hold{Reason: r.HoldReason, Message: r.HoldMessage, Until: r.HoldUntil.Time}
+}
+
+// jobRow is a row of EmailJob.
+type jobRow struct {
+	ID           string  `gorm:"column:id;primaryKey"`
+	Subject      string  `gorm:"column:subject"`
+	Body         string  `gorm:"column:body"`
+	Status       string  `gorm:"column:status"`
+	TotalEmails  int64   `gorm:"column:totalEmails"`
+	SentEmails   int64   `gorm:"column:sentEmails"`
+	FailedEmails int64   `gorm:"column:failedEmails"`
+	CreatedAt    stamp   `gorm:"column:createdAt;autoCreateTime:false"`
+	StartedAt    stamp   `gorm:"column:startedAt"`
+	CompletedAt  stamp   `gorm:"column:completedAt"`
+	CampaignKey  *string `gorm:"column:campaignKey"`
+	Shard        *int    `gorm:"column:shard"`
+	Rings        int     `gorm:"column:rings"`
+	RungAt       stamp   `gorm:"column:rungAt"`
+}
+
+// TableName implements gorm's schema.Tabler.
+func (jobRow) TableName() string { return "EmailJob" }
+
+// finished reports whether the job's status is one of an end.
+func (r jobRow) finished() bool {
+	return r.Status == string(campaign.JobCompleted) || r.Status == string(campaign.JobFailed)
+}
+
+// recipientRow is a row of Recipient.
+type recipientRow struct {
+	ID             string  `gorm:"column:id;primaryKey"`
+	JobID          string  `gorm:"column:jobId"`
+	Email          string  `gorm:"column:email"`
+	Name           *string `gorm:"column:name"`
+	Status         string  `gorm:"column:status"`
+	Error          *string `gorm:"column:error"`
+	SentAt         stamp   `gorm:"column:sentAt"`
+	State          *string `gorm:"column:state"`
+	Attempts       int     `gorm:"column:attempts"`
+	FirstAttemptAt stamp   `gorm:"column:firstAttemptAt"`
+	NextAttemptAt  stamp   `gorm:"column:nextAttemptAt"`
+	LeaseToken     *string `gorm:"column:leaseToken"`
+	LeaseUntil     stamp   `gorm:"column:leaseUntil"`
+	AnnouncedAt    stamp   `gorm:"column:announcedAt"`
+	CompletedAt    stamp   `gorm:"column:completedAt"`
+	SMTPCode       *int    `gorm:"column:smtpCode"`
+	EnhancedCode   *string `gorm:"column:enhancedCode"`
+	Category       *string `gorm:"column:category"`
+	Variables      *string `gorm:"column:variables"`
+	Address        *string `gorm:"column:address"`
+}
+
+// TableName implements gorm's schema.Tabler.
+func (recipientRow) TableName() string { return "Recipient" }
+
+// effective is the state that the row is in, whoever wrote it.
+func (r recipientRow) effective() campaign.State {
+	return campaign.EffectiveState(campaign.LegacyStatus(r.Status), campaign.State(deref(r.State)), !r.AnnouncedAt.IsZero())
+}
+
+// deref returns what p points to, or the zero value.
+func deref[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// orNull returns a pointer to value, or nil, which is NULL, for the zero value.
+func orNull[T comparable](value T) *T {
+	var zero T
+	if value == zero {
+		return nil
+	}
+	return &value
+}

@@ -1,0 +1,238 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail"
+)
+
+const (
+	// inDoubtPrefix begins the legacy error of a recipient that is in doubt.
+	inDoubtPrefix = "in doubt: "
+	// The widths of the columns error (much less than it takes), enhancedCode and category.
+	detailWidth       = 1000
+	enhancedCodeWidth = 16
+	categoryWidth     = 32
+)
+
+// Record implements worker.Store. A deferred recipient of a cancelled campaign becomes cancelled. A certain result that
+// replaces a doubt brings its job up to date: the counters of a finished one follow, and one whose recipient turns out
+// to be unsent is open again.
+func (s *Store) Record(ctx context.Context, token string, results []campaign.Result) (int, error) {
+	byID := make(map[string]campaign.Result, len(results))
+	ids := make([]string, 0, len(results))
+	for _, result := range results {
+		if !recordable(result.State) {
+			return 0, fmt.Errorf("recording results: %q is no state of a result", result.State)
+		}
+		if _, ok := byID[result.RecipientID]; !ok {
+			ids = append(ids, result.RecipientID)
+		}
+		byID[result.RecipientID] = result
+	}
+
+	changed := 0
+	err := s.write(ctx, "recording results", func(tx *gorm.DB) error {
+		changed = 0
+		return eachChunk(ids, func(ids []string) error {
+			n, err := recordRows(tx, token, ids, byID)
+			changed += n
+			return err
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	return changed, nil
+}
+
+// recordable reports whether a worker may report this state.
+func recordable(state campaign.State) bool {
+	return state.Terminal() || state == campaign.StateDeferred || state == campaign.StatePending
+}
+
+func recordRows(tx *gorm.DB, token string, ids []string, results map[string]campaign.Result) (int, error) {
+	rows, err := lockLeased(tx, ids, "`leaseToken` = ?", token)
+	if err != nil {
+		return 0, err
+	}
+	returning, err := readReturning(tx, rows, func(row recipientRow) bool { return !results[row.ID].State.Terminal() })
+	if err != nil {
+		return 0, err
+	}
+
+	var changed []recipientRow
+	resolved := map[string]time.Time{} // the jobs in which a doubt was replaced
+	for _, row := range rows {
+		result := results[row.ID]
+		before := row.effective()
+		switch {
+		case before == campaign.StateActive:
+		case before == campaign.StateInDoubt && result.State != campaign.StateInDoubt:
+			resolved[row.JobID] = result.At
+		default: // ended, by us or by a legacy program
+			continue
+		}
+		row.apply(result, returning[row.JobID])
+		changed = append(changed, row)
+	}
+	if err := saveRows(tx, changed); err != nil {
+		return 0, err
+	}
+	for id, when := range resolved {
+		if _, err := finishJob(tx, id, when); err != nil {
+			return 0, fmt.Errorf("bringing the job up to date: %w", err)
+		}
+	}
+	return len(changed), nil
+}
+
+// apply writes the result into the row, and ends the lease. back says where the row goes if it waits again.
+func (r *recipientRow) apply(result campaign.Result, back returning) {
+	if result.CountAttempt && deref(r.State) != string(campaign.StateInDoubt) { // a doubt was counted when it arose
+		r.Attempts++
+		if r.FirstAttemptAt.IsZero() {
+			r.FirstAttemptAt = at(result.At)
+			if !r.AnnouncedAt.IsZero() {
+				r.FirstAttemptAt = r.AnnouncedAt
+			}
+		}
+	}
+	if result.State == campaign.StatePending || back == returnCancelled && !result.State.Terminal() {
+		r.giveBack(back, result.At)
+		return
+	}
+
+	r.Status = string(result.State.Legacy())
+	r.State = orNull(string(result.State))
+	r.Error = orNull(cut(strings.ToValidUTF8(result.Detail, "\uFFFD"), detailWidth))
+	r.SMTPCode = orNull(result.Code)
+	r.EnhancedCode = orNull(cut(result.EnhancedCode, enhancedCodeWidth))
+	r.Category = orNull(cut(result.Category, categoryWidth))
+	r.SentAt, r.NextAttemptAt, r.CompletedAt = stamp{}, stamp{}, at(result.At)
+	r.LeaseUntil = stamp{}
+
+	switch result.State {
+	case campaign.StateInDoubt: // it keeps its token: only a result under the same one may replace the doubt
+		r.Error = orNull(inDoubtPrefix + deref(r.Error))
+		r.Category = orNull(cmp.Or(deref(r.Category), mail.CategoryInDoubt))
+		return
+	case campaign.StateAccepted:
+		r.SentAt, r.Error, r.Category = at(result.At), nil, nil
+	case campaign.StateDeferred:
+		r.CompletedAt = stamp{}
+		if r.NextAttemptAt = atPointer(result.NextAttemptAt); r.NextAttemptAt.IsZero() {
+			r.NextAttemptAt = at(result.At)
+		}
+	}
+	r.LeaseToken, r.AnnouncedAt = nil, stamp{}
+}
+
+// returning says where a recipient of a job goes that is to wait again.
+type returning int
+
+const (
+	// returnWaiting: to what it was, pending or deferred.
+	returnWaiting returning = iota
+	// returnDue: deferred and due at once. The outbox doesn't ring a legacy job for its pending recipients.
+	returnDue
+	// returnCancelled: cancelled with its campaign.
+	returnCancelled
+)
+
+// giveBack ends the lease of a recipient that was certainly not sent.
+func (r *recipientRow) giveBack(back returning, now time.Time) {
+	state := campaign.StatePending
+	if back == returnDue && r.NextAttemptAt.IsZero() {
+		r.NextAttemptAt = at(now)
+	}
+	if !r.NextAttemptAt.IsZero() {
+		state = campaign.StateDeferred
+	}
+	r.Error, r.CompletedAt = nil, stamp{}
+	if back == returnCancelled {
+		state = campaign.StateCancelled
+		r.Error, r.CompletedAt, r.NextAttemptAt = orNull(cancelledDetail), at(now), stamp{}
+	}
+	r.State, r.Status = orNull(string(state)), string(state.Legacy())
+	r.LeaseToken, r.LeaseUntil, r.AnnouncedAt = nil, stamp{}, stamp{}
+}
+
+// outcomeColumns are the columns that a result changes.
+var outcomeColumns = []string{"status", "error", "sentAt", "state", "attempts", "firstAttemptAt", "nextAttemptAt",
+	"leaseToken", "leaseUntil", "announcedAt", "completedAt", "smtpCode", "enhancedCode", "category"}
+
+// identityColumns are those without which a row can't be inserted.
+var identityColumns = []string{"id", "jobId", "email"}
+
+// lockLeased locks and reads those of the recipients that meet the condition.
+func lockLeased(tx *gorm.DB, ids []string, condition string, values ...any) ([]recipientRow, error) {
+	var rows []recipientRow
+	err := forUpdate(tx).Select(append(append([]string{}, identityColumns...), outcomeColumns...)).
+		Where("`id` IN ?", ids).Where(condition, values...).Order("`id`").Find(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("locking recipients: %w", err)
+	}
+	return rows, nil
+}
+
+// saveRows writes rows that lockLeased returned. It is an INSERT of rows that all exist: the one statement that gives
+// many rows different values on every dialect.
+func saveRows(tx *gorm.DB, rows []recipientRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	err := tx.Select(append(append([]string{}, identityColumns...), outcomeColumns...)).Clauses(clause.OnConflict{
+		Columns:   []clause.Column{{Name: "id"}},
+		DoUpdates: clause.AssignmentColumns(outcomeColumns),
+	}).Create(&rows).Error
+	if err != nil {
+		return fmt.Errorf("writing recipients: %w", err)
+	}
+	return nil
+}
+
+// readReturning tells of the jobs of those rows that matter where their recipients go that are to wait again. The
+// campaigns stay as they are until the commit, so that Cancel finds what is written now.
+func readReturning(
+	tx *gorm.DB, rows []recipientRow, matters func(recipientRow) bool,
+) (map[string]returning, error) {
+	var relevant []recipientRow
+	for _, row := range rows {
+		if matters(row) {
+			relevant = append(relevant, row)
+		}
+	}
+	byJob := map[string]returning{}
+	if len(relevant) == 0 {
+		return byJob, nil
+	}
+	var jobs []jobRow
+	err := tx.Select("id", "campaignKey").Where("`id` IN ?", jobsOf(relevant)).Order("`id`").Find(&jobs).Error
+	if err != nil {
+		return nil, fmt.Errorf("reading the jobs: %w", err)
+	}
+	for _, job := range jobs {
+		if job.CampaignKey == nil {
+			byJob[job.ID] = returnDue
+			continue
+		}
+		var owner campaignRow
+		err := forShare(tx).Select("key", "cancelledAt").Where("`key` = ?", *job.CampaignKey).Take(&owner).Error
+		if err != nil {
+			return nil, fmt.Errorf("reading the campaign: %w", orNotFound(err))
+		}
+		if !owner.CancelledAt.IsZero() {
+			byJob[job.ID] = returnCancelled
+		}
+	}
+	return byJob, nil
+}

@@ -1,0 +1,22 @@
+CREATE TABLE `Campaign` (
+  `key` VARCHAR(253) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  `origin` VARCHAR(32) NOT NULL,
+  `contentHash` VARCHAR(64) NOT NULL,
+  `listHash` VARCHAR(64) NOT NULL,
+  `content` LONGTEXT NOT NULL,
+  `jobSize` INTEGER NOT NULL,
+  `totalRecipients` BIGINT NOT NULL DEFAULT 0,
+  `totalJobs` INTEGER NOT NULL DEFAULT 0,
+  `duplicates` BIGINT NOT NULL DEFAULT 0,
+  `invalid` BIGINT NOT NULL DEFAULT 0,
+  `invalidLines` MEDIUMTEXT NOT NULL,
+  `suspended` BOOLEAN NOT NULL DEFAULT FALSE,
+  `holdReason` VARCHAR(64) NOT NULL DEFAULT '',
+  `holdMessage` TEXT NOT NULL,
+  `holdUntil` DATETIME(3) NULL,
+  `createdAt` DATETIME(3) NOT NULL,
+  `sealedAt` DATETIME(3) NULL,
+  `startedAt` DATETIME(3) NULL,
+  `cancelledAt` DATETIME(3) NULL,
+  PRIMARY KEY (`key`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci

@@ -1,0 +1,21 @@
+CREATE TABLE `Campaign` (
+  `key` TEXT NOT NULL PRIMARY KEY,
+  `origin` TEXT NOT NULL,
+  `contentHash` TEXT NOT NULL,
+  `listHash` TEXT NOT NULL,
+  `content` TEXT NOT NULL,
+  `jobSize` INTEGER NOT NULL,
+  `totalRecipients` INTEGER NOT NULL DEFAULT 0,
+  `totalJobs` INTEGER NOT NULL DEFAULT 0,
+  `duplicates` INTEGER NOT NULL DEFAULT 0,
+  `invalid` INTEGER NOT NULL DEFAULT 0,
+  `invalidLines` TEXT NOT NULL,
+  `suspended` BOOLEAN NOT NULL DEFAULT FALSE,
+  `holdReason` TEXT NOT NULL DEFAULT '',
+  `holdMessage` TEXT NOT NULL,
+  `holdUntil` DATETIME NULL,
+  `createdAt` DATETIME NOT NULL,
+  `sealedAt` DATETIME NULL,
+  `startedAt` DATETIME NULL,
+  `cancelledAt` DATETIME NULL
+)

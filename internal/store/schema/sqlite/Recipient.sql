@@ -1,0 +1,11 @@
+CREATE TABLE `Recipient` (
+  `id` TEXT NOT NULL PRIMARY KEY,
+  `jobId` TEXT NOT NULL,
+  `email` TEXT NOT NULL,
+  `name` TEXT NULL,
+  `status` TEXT NOT NULL DEFAULT 'PENDING' CHECK (`status` IN ('PENDING', 'SENT', 'FAILED')),
+  `error` TEXT NULL,
+  `sentAt` DATETIME NULL,
+  CONSTRAINT `Recipient_jobId_fkey` FOREIGN KEY (`jobId`) REFERENCES `EmailJob` (`id`)
+    ON DELETE CASCADE ON UPDATE CASCADE
+) WITHOUT ROWID

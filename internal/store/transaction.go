@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
+
+const (
+	// maxTries is how often a transaction is tried: deadlocks and lost connections pass in a moment, outages don't.
+	maxTries = 6
+	// firstPause is the longest wait before the second try; it doubles with each try.
+	firstPause = 10 * time.Millisecond
+	// idChunk bounds the ids of one statement. MariaDB turns lists from 1,000 values on into a subquery.
+	idChunk = 500
+)
+
+// write runs do in a transaction, and again from its start after a deadlock, a busy database or a lost connection. what
+// says what was being done, for the error.
+func (s *Store) write(ctx context.Context, what string, do func(tx *gorm.DB) error) error {
+	return repeat(ctx, what, func() error {
+		release, err := s.acquireWriter(ctx)
+		if err != nil {
+			return err
+		}
+		defer release()
+		return s.db.WithContext(ctx).Transaction(do)
+	})
+}
+
+// read runs do in one snapshot of the database, so that its queries agree with each other.
+func (s *Store) read(ctx context.Context, what string, do func(tx *gorm.DB) error) error {
+	options := &sql.TxOptions{ReadOnly: true}
+	if s.engine == engineMySQL {
+		options.Isolation = sql.LevelRepeatableRead
+	}
+	return repeat(ctx, what, func() error {
+		return s.db.WithContext(ctx).Transaction(do, options)
+	})
+}
+
+// query runs do outside of any transaction: one statement that reads.
+func (s *Store) query(ctx context.Context, what string, do func(db *gorm.DB) error) error {
+	return repeat(ctx, what, func() error { return do(s.db.WithContext(ctx)) })
+}
+
+func (s *Store) acquireWriter(ctx context.Context) (release func(), err error) {
+	if s.writer == nil {
+		return func() {}, nil
+	}
+	select {
+	case s.writer <- struct{}{}:
+		return func() { <-s.writer }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func repeat(ctx context.Context, what string, do func() error) error {
+	for try := 1; ; try++ {
+		err := do()
+		if err == nil {
+			return nil
+		}
+		if try == maxTries || !worthRepeating(err) || !pause(ctx, firstPause<<(try-1)) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+}
+
+// pause waits for a random part of longest; it returns false if ctx ended first.
+func pause(ctx context.Context, longest time.Duration) bool {
+	timer := time.NewTimer(rand.N(longest))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// forUpdate locks the rows that a query returns against every other writer, until the transaction ends.
+func forUpdate(tx *gorm.DB) *gorm.DB {
+	return tx.Clauses(clause.Locking{Strength: "UPDATE"})
+}
+
+// forShare locks the rows that a query returns against changes, until the transaction ends.
+func forShare(tx *gorm.DB) *gorm.DB {
+	return tx.Clauses(clause.Locking{Strength: "SHARE"})
+}
