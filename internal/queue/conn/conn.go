@@ -72,12 +72,14 @@ func Named(client redis.UniversalClient, name string) (redis.UniversalClient, er
 		options.ClientName = name
 		options.PoolSize = 2
 		options.MinIdleConns = 0
+		options.MaxRetries = -1 // a client's own options say 0 for none, which a new one takes for 3
 		return redis.NewClient(&options), nil
 	case *redis.ClusterClient:
 		options := *c.Options()
 		options.ClientName = name
 		options.PoolSize = 2
 		options.MinIdleConns = 0
+		options.MaxRetries = -1
 		return redis.NewClusterClient(&options), nil
 	}
 	return nil, fmt.Errorf("opening a second connection: unknown Redis client %T", client)

@@ -88,6 +88,9 @@ func TestNamedKeepsTheServer(t *testing.T) {
 	if diff := cmp.Diff(*want, *got, ignore, cmpopts.IgnoreUnexported(redis.Options{})); diff != "" {
 		t.Errorf("the named client goes elsewhere (-want +got):\n%s", diff)
 	}
+	if got.MaxRetries != 0 {
+		t.Errorf("MaxRetries = %d: a blocking pop that is repeated strands a job", got.MaxRetries)
+	}
 	if got.ClientName != "bull:ZW1haWw=" {
 		t.Errorf("ClientName = %q", got.ClientName)
 	}
