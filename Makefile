@@ -81,6 +81,10 @@ manifests: $(BIN)/kustomize generate ## Print what config/default installs.
 fmt: $(BIN)/golangci-lint ## Format the Go code and sort its imports.
 	@$(BIN)/golangci-lint fmt
 
+.PHONY: fix
+fix: $(BIN)/golangci-lint ## Format, and apply what linters can correct by themselves.
+	@$(BIN)/golangci-lint run --fix
+
 ##@ Check
 
 GENERATED := api/**/zz_generated.*.go config/crd/bases config/rbac/role.yaml

@@ -57,14 +57,16 @@ func TestCurrent(t *testing.T) {
 		want  bool
 	}{
 		"untouched": {func(*testing.T, string) {}, true},
-		"no stamp":  {func(t *testing.T, bin string) { remove(t, bin, stampName) }, false},
-		"no etcd":   {func(t *testing.T, bin string) { remove(t, bin, "etcd") }, false},
+		"no stamp":  {func(t *testing.T, bin string) { t.Helper(); remove(t, bin, stampName) }, false},
+		"no etcd":   {func(t *testing.T, bin string) { t.Helper(); remove(t, bin, "etcd") }, false},
 		"empty kubectl": {func(t *testing.T, bin string) {
+			t.Helper()
 			if err := os.Truncate(filepath.Join(bin, "kubectl"), 0); err != nil {
 				t.Fatal(err)
 			}
 		}, false},
 		"another release": {func(t *testing.T, bin string) {
+			t.Helper()
 			older := want
 			older.kubernetes = "v1.36.2"
 			if err := writeStamp(bin, older, "built"); err != nil {
@@ -91,6 +93,8 @@ func TestCurrent(t *testing.T) {
 
 // Not parallel, nor its cases: a process forked by another test while a script is open for writing keeps it busy, and
 // the kernel then refuses to run it (golang/go#22315).
+//
+//nolint:paralleltest // for that reason
 func TestAdoptAsksTheBinaries(t *testing.T) {
 	want := pins{kubernetes: "v1.36.3", etcd: "v3.7.3"}
 	for name, tc := range map[string]struct {
