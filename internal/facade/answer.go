@@ -1,6 +1,7 @@
 package facade
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -57,15 +58,17 @@ func (p problem) String() string {
 }
 
 func answer(w http.ResponseWriter, status int, body any) {
-	text, err := json.Marshal(body)
-	if err != nil { // structs of strings and numbers always marshal
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(body); err != nil { // structs of strings and numbers always marshal
 		panic(fmt.Sprintf("marshalling an answer: %v", err))
 	}
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // Whoever asked has gone away.
+	_, _ = w.Write(text.Bytes()) // Whoever asked has gone away.
 }
 
 // unprocessable answers 422 with all problems; the text names the first.

@@ -131,13 +131,15 @@ func (c *campaignRequest) readObject(decoder *json.Decoder) error {
 	if _, err := decoder.Token(); err != nil {
 		return err
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		if err != nil {
-			return err
-		}
-		return c.add(wrong("json_invalid", "something follows the JSON object", int(decoder.InputOffset())))
+	end := int(decoder.InputOffset())
+	switch _, err := decoder.Token(); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return err
+	default:
+		return c.add(wrong("json_invalid", "something follows the JSON object", end))
 	}
-	return nil
 }
 
 // readMember reads one member's value. Members that mean nothing here are skipped: legacy clients send such.
