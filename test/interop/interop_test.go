@@ -1,0 +1,476 @@
+package interop
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cartero-mail/cartero/internal/queue/bull"
+	"github.com/cartero-mail/cartero/internal/queue/conn"
+)
+
+// fixture is a queue of its own on the real Redis, as both sides see it.
+type fixture struct {
+	*testing.T
+	url, prefix string
+	redis       redis.UniversalClient
+	queue       *bull.Queue
+	node        *node
+}
+
+const queueName = "email-queue"
+
+// newFixture is for the first queue of a test, newFixtureBeside for a second.
+func newFixture(t *testing.T, change func(*bull.Config)) *fixture {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a Redis server and Node.js")
+	}
+	t.Parallel()
+	return openFixture(t, change)
+}
+
+func newFixtureBeside(t *testing.T) *fixture {
+	t.Helper()
+	return openFixture(t, nil)
+}
+
+func openFixture(t *testing.T, change func(*bull.Config)) *fixture {
+	t.Helper()
+	url := os.Getenv("TEST_REDIS_URL")
+	if url == "" {
+		t.Fatal("TEST_REDIS_URL is not set: run `make test`, which starts one")
+	}
+	client, err := conn.Open(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{T: t, url: url, prefix: "interop:" + uuid.NewString(), redis: client}
+	config := bull.Config{Prefix: f.prefix, Queue: queueName, DrainDelay: 50 * time.Millisecond}
+	if change != nil {
+		change(&config)
+	}
+	if f.queue, err = bull.New(client, config); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for name := range f.dump() {
+			client.Del(context.Background(), f.prefix+":"+queueName+":"+name)
+		}
+		_ = client.Close()
+	})
+	f.node = startNode(t, url, f.prefix, queueName, map[string]any{"drainDelay": 1, "guardInterval": 1000})
+	return f
+}
+
+func (f *fixture) key(name string) string { return f.prefix + ":" + queueName + ":" + name }
+
+func (f *fixture) add(job bull.Job) {
+	f.Helper()
+	if job.Data == nil {
+		job.Data = []byte(`{"jobUuid":"x"}`)
+	}
+	if _, err := f.queue.Add(f.Context(), job); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// consume runs our worker until the test ends.
+func (f *fixture) consume(handler bull.Handler) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	consumer := &bull.Consumer{Queue: f.queue, Handler: handler, Concurrency: 4, Logger: slog.New(slog.DiscardHandler)}
+	go func() { done <- consumer.Run(ctx) }()
+	f.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			f.Errorf("Consumer.Run = %v", err)
+		}
+	})
+}
+
+// eventually polls Redis or Node for a condition.
+func (f *fixture) eventually(what string, holds func() bool) {
+	f.Helper()
+	ctx, cancel := context.WithTimeout(f.Context(), timeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			f.Fatalf("gave up waiting: %s; all keys: %v", what, f.dump())
+		case <-tick.C:
+		}
+	}
+}
+
+// dump is all keys of the queue, without its prefix. Texts that are JSON are decoded, times and tokens are replaced.
+func (f *fixture) dump() map[string]any {
+	f.Helper()
+	ctx := context.Background()
+	all := map[string]any{}
+	base := f.key("")
+	iter := f.redis.Scan(ctx, 0, base+"*", 1000).Iterator()
+	for iter.Next(ctx) {
+		key := iter.Val()
+		name := strings.TrimPrefix(key, base)
+		switch kind := f.redis.Type(ctx, key).Val(); kind {
+		case "string":
+			all[name] = f.redis.Get(ctx, key).Val()
+			if strings.HasSuffix(name, ":lock") || name == "stalled-check" {
+				all[name] = "changing"
+			}
+		case "list":
+			all[name] = f.redis.LRange(ctx, key, 0, -1).Val()
+		case "set":
+			all[name] = f.redis.SMembersMap(ctx, key).Val()
+		case "zset":
+			all[name] = f.members(name)
+		case "hash":
+			all[name] = fields(f.redis.HGetAll(ctx, key).Val())
+		}
+	}
+	if err := iter.Err(); err != nil {
+		f.Fatal(err)
+	}
+	return all
+}
+
+// members reads a sorted set; scores that are times are replaced, of due times the low bits are kept.
+func (f *fixture) members(name string) map[string]any {
+	all := map[string]any{}
+	for _, z := range f.redis.ZRangeWithScores(context.Background(), f.key(name), 0, -1).Val() {
+		switch name {
+		case "delayed":
+			all[fmt.Sprint(z.Member)] = fmt.Sprintf("due, %d", int64(z.Score)%4096)
+		case "completed", "failed":
+			all[fmt.Sprint(z.Member)] = "time"
+		default:
+			all[fmt.Sprint(z.Member)] = z.Score
+		}
+	}
+	return all
+}
+
+// fields decodes the fields of a job's hash.
+func fields(raw map[string]string) map[string]any {
+	all := map[string]any{}
+	for name, text := range raw {
+		all[name] = text
+		switch name {
+		case "timestamp", "processedOn", "finishedOn":
+			all[name] = fmt.Sprintf("time, %d digits", len(text))
+		case "data", "opts", "returnvalue":
+			var value any
+			if json.Unmarshal([]byte(text), &value) == nil {
+				all[name] = value
+			}
+			if opts, ok := value.(map[string]any); ok && name == "opts" {
+				opts["timestamp"] = "time"
+			}
+		case "stacktrace":
+			var traces []string
+			if json.Unmarshal([]byte(text), &traces) == nil {
+				all[name] = fmt.Sprintf("%d traces", len(traces))
+			}
+		}
+	}
+	return all
+}
+
+// same compares what Node and we left behind.
+func same(t *testing.T, what string, byNode, byUs *fixture) {
+	t.Helper()
+	if diff := cmp.Diff(byNode.dump(), byUs.dump()); diff != "" {
+		t.Errorf("%s: all keys (-Node +ours):\n%s", what, diff)
+	}
+}
+
+func TestAddWritesWhatBullWrites(t *testing.T) {
+	type object = map[string]any
+	tests := map[string]struct {
+		opts object
+		job  bull.Job
+	}{
+		"plain":     {object{}, bull.Job{}},
+		"named":     {object{}, bull.Job{Name: "other"}},
+		"custom id": {object{"jobId": "mail-1"}, bull.Job{ID: "mail-1"}},
+		"delayed":   {object{"delay": 60000}, bull.Job{Opts: bull.Opts{Delay: time.Minute}}},
+		"delayed, custom id": {object{"jobId": "mail-1", "delay": 60000},
+			bull.Job{ID: "mail-1", Opts: bull.Opts{Delay: time.Minute}}},
+		"priority": {object{"priority": 3}, bull.Job{Opts: bull.Opts{Priority: 3}}},
+		"lifo":     {object{"lifo": true}, bull.Job{Opts: bull.Opts{LIFO: true}}},
+		"attempts, backoff": {object{"attempts": 5, "backoff": object{"type": "exponential", "delay": 1000}},
+			bull.Job{Opts: bull.Opts{Attempts: 5, Backoff: bull.Backoff{Type: bull.BackoffExponential, Delay: time.Second}}}},
+		"backoff as a number": {object{"attempts": 2, "backoff": 500},
+			bull.Job{Opts: bull.Opts{Attempts: 2, Backoff: bull.Backoff{Type: bull.BackoffFixed, Delay: 500 * time.Millisecond}}}},
+		"timeout, traces": {object{"timeout": 2000, "stackTraceLimit": 3}, bull.Job{Opts: bull.Opts{Timeout: 2 * time.Second, StackTraceLimit: 3}}},
+		"remove":          {object{"removeOnComplete": true, "removeOnFail": 7}, bull.Job{Opts: bull.Opts{RemoveOnComplete: bull.KeepNone(), RemoveOnFail: bull.KeepNewest(7)}}},
+		"remove by age": {object{"removeOnComplete": object{"age": 86400, "count": 1000}, "removeOnFail": object{"age": 60}},
+			bull.Job{Opts: bull.Opts{RemoveOnComplete: bull.KeepFor(24*time.Hour, 1000), RemoveOnFail: bull.KeepFor(time.Minute, 0)}}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			byNode, byUs := newFixture(t, nil), newFixtureBeside(t)
+			for _, paused := range []bool{false, true} {
+				if paused {
+					byNode.node.do("pause", nil, nil)
+					byUs.node.do("pause", nil, nil)
+				}
+				for range 3 { // counters, order, duplicates
+					args := object{"data": object{"jobUuid": "x"}, "opts": test.opts}
+					if test.job.Name != "" {
+						args["jobName"] = test.job.Name
+					}
+					byNode.node.do("add", args, nil)
+					byUs.add(test.job)
+				}
+				same(t, fmt.Sprintf("paused %v", paused), byNode, byUs)
+			}
+		})
+	}
+}
+
+func TestNodeWorkerRunsOurJobs(t *testing.T) {
+	f := newFixture(t, nil)
+	f.node.do("process", map[string]any{"concurrency": 1}, nil)
+	f.add(bull.Job{ID: "plain", Data: []byte(`{"jobUuid":"ä"}`)})
+	if got := f.node.next("run"); got.ID != "plain" || got.Name != "__default__" || string(got.Data) != `{"jobUuid":"ä"}` {
+		t.Errorf("Node's handler saw %+v", got)
+	}
+	f.add(bull.Job{ID: "retried", Data: []byte(`{"do":"failTwice"}`), Opts: bull.Opts{
+		Attempts: 3, Delay: 50 * time.Millisecond, Backoff: bull.Backoff{Type: bull.BackoffExponential, Delay: 20 * time.Millisecond},
+	}})
+	type state struct {
+		State        string `json:"state"`
+		AttemptsMade int    `json:"attemptsMade"`
+		ReturnValue  any    `json:"returnvalue"`
+	}
+	for id, want := range map[string]state{
+		"plain":   {"completed", 0, map[string]any{"saw": map[string]any{"jobUuid": "ä"}, "attempts": 0.0}},
+		"retried": {"completed", 2, "third time"},
+	} {
+		f.eventually(id+" is completed", func() bool {
+			states, err := f.queue.State(t.Context(), []string{id})
+			return err == nil && states[id] == bull.StateCompleted
+		})
+		var got state
+		f.node.do("state", map[string]any{"id": id}, &got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", id, diff)
+		}
+	}
+}
+
+func TestNodeSeesWhatOurWorkerDoes(t *testing.T) {
+	f := newFixture(t, nil)
+	f.node.do("listen", map[string]any{"events": []string{"waiting", "active", "completed", "failed"}}, nil)
+	ready := make(chan struct{})
+	f.consume(func(_ context.Context, job *bull.Delivery) (any, error) {
+		<-ready
+		if string(job.Data) == `{"do":"fail"}` {
+			return nil, errors.New("boom")
+		}
+		return map[string]any{"sent": 3, "of": string(job.Data)}, nil
+	})
+
+	// The job is removed as it completes: only the event can tell finished() its value.
+	var added struct{ ID string }
+	f.node.do("add", map[string]any{"data": map[string]any{"jobUuid": "x"}, "opts": map[string]any{"removeOnComplete": true}}, &added)
+	finished := f.node.begin("finished", map[string]any{"id": added.ID})
+	f.node.do("add", map[string]any{"data": map[string]any{"do": "fail"}, "opts": map[string]any{"jobId": "bad"}}, nil)
+	var state struct{ State string }
+	f.node.do("state", map[string]any{"id": added.ID}, &state) // answered after finished() asked, on the same connection
+	close(ready)
+
+	var result struct {
+		Value any `json:"value"`
+	}
+	finished(&result)
+	if diff := cmp.Diff(map[string]any{"sent": 3.0, "of": `{"jobUuid":"x"}`}, result.Value); diff != "" {
+		t.Errorf("job.finished() (-want +got):\n%s", diff)
+	}
+	if got := f.node.next("failed"); got.ID != "bad" || string(got.Value) != `"boom"` {
+		t.Errorf("global:failed told of %s, %s", got.ID, got.Value)
+	}
+	var failed struct {
+		State        string   `json:"state"`
+		FailedReason string   `json:"failedReason"`
+		Stacktrace   []string `json:"stacktrace"`
+		AttemptsMade int      `json:"attemptsMade"`
+	}
+	f.node.do("state", map[string]any{"id": "bad"}, &failed)
+	if failed.State != "failed" || failed.FailedReason != "boom" || len(failed.Stacktrace) != 1 || failed.AttemptsMade != 1 {
+		t.Errorf("Node reads the failed job as %+v", failed)
+	}
+	var workers int
+	f.node.do("workers", nil, &workers)
+	if workers != 1 {
+		t.Errorf("getWorkers() counts %d, want ours", workers)
+	}
+}
+
+// TestOutcomesEqualBulls lets each side work on the same jobs, and compares what is left.
+func TestOutcomesEqualBulls(t *testing.T) {
+	tests := map[string]struct {
+		data string
+		opts bull.Opts
+		end  string // the key that the job ends in
+	}{
+		"completed":         {`{"do":"ok"}`, bull.Opts{}, "completed"},
+		"failed":            {`{"do":"fail"}`, bull.Opts{}, "failed"},
+		"failed, of two":    {`{"do":"fail"}`, bull.Opts{Attempts: 2, Priority: 2}, "failed"},
+		"waits for a retry": {`{"do":"fail"}`, bull.Opts{Attempts: 3, Backoff: bull.Backoff{Type: bull.BackoffFixed, Delay: time.Hour}}, "delayed"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			byNode, byUs := newFixture(t, nil), newFixtureBeside(t)
+			byNode.node.do("process", nil, nil)
+			byUs.consume(func(_ context.Context, job *bull.Delivery) (any, error) {
+				if string(job.Data) == `{"do":"fail"}` {
+					return nil, errors.New("boom")
+				}
+				return map[string]any{"saw": map[string]any{"do": "ok"}, "attempts": job.AttemptsMade}, nil
+			})
+			for _, f := range []*fixture{byNode, byUs} {
+				f.add(bull.Job{Data: []byte(test.data), Opts: test.opts})
+				f.eventually("the job is "+test.end, func() bool {
+					return f.redis.Exists(t.Context(), f.key(test.end)).Val() == 1
+				})
+			}
+			left := func(f *fixture) map[string]any {
+				all := f.dump()
+				maps.DeleteFunc(all, func(key string, _ any) bool { return strings.HasPrefix(key, "stalled") })
+				return all
+			}
+			if diff := cmp.Diff(left(byNode), left(byUs)); diff != "" {
+				t.Errorf("all keys (-Node +ours):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestStalledCheckEqualsBulls runs each side's check twice on the same dead jobs.
+func TestStalledCheckEqualsBulls(t *testing.T) {
+	byNode, byUs := newFixture(t, nil), newFixtureBeside(t)
+	for _, f := range []*fixture{byNode, byUs} {
+		for _, id := range []string{"dead", "alive", "twice", "twice-gone", "twice-one"} {
+			opts := bull.Opts{}
+			switch id {
+			case "twice-gone":
+				opts.RemoveOnFail = bull.KeepNone()
+			case "twice-one":
+				opts.RemoveOnFail = bull.KeepNewest(1)
+			}
+			f.add(bull.Job{ID: id, Opts: opts})
+			if taken, err := f.queue.Take(t.Context(), ""); err != nil || taken.Delivery == nil {
+				t.Fatal(taken, err)
+			}
+			if id != "alive" {
+				f.redis.Del(t.Context(), f.key(id+":lock"))
+			}
+			if strings.HasPrefix(id, "twice") {
+				f.redis.HSet(t.Context(), f.key(id), "stalledCounter", 1)
+			}
+		}
+	}
+	for range 2 {
+		byNode.node.do("moveStalled", nil, nil)
+		byUs.redis.Del(t.Context(), byUs.key("stalled-check"))
+		if _, err := byUs.queue.CheckStalled(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "stalled check", byNode, byUs)
+	}
+}
+
+// TestEachTakesOverFromTheOther: a job whose worker died is run by the other side, once.
+func TestEachTakesOverFromTheOther(t *testing.T) {
+	f := newFixture(t, func(c *bull.Config) { c.LockDuration = 100 * time.Millisecond })
+	f.add(bull.Job{ID: "ours"})
+	if taken, err := f.queue.Take(t.Context(), ""); err != nil || taken.Delivery == nil {
+		t.Fatal(taken, err)
+	}
+	f.eventually("our lock ran out", func() bool { return f.redis.Exists(t.Context(), f.key("ours:lock")).Val() == 0 })
+	f.node.do("process", nil, nil)
+	f.node.do("moveStalled", nil, nil)
+	f.node.do("moveStalled", nil, nil)
+	if got := f.node.next("run"); got.ID != "ours" {
+		t.Errorf("Node ran %s", got.ID)
+	}
+	f.eventually("Node completed it", func() bool {
+		states, err := f.queue.State(t.Context(), []string{"ours"})
+		return err == nil && states["ours"] == bull.StateCompleted
+	})
+	if got := f.redis.HGet(t.Context(), f.key("ours"), "stalledCounter").Val(); got != "1" {
+		t.Errorf("stalledCounter %q, want 1", got)
+	}
+}
+
+// TestMixedFleet: Node's workers and ours share a queue that both sides fill; every job runs once.
+func TestMixedFleet(t *testing.T) {
+	f := newFixture(t, nil)
+	const each = 250
+	ran := make(chan string, 4*each)
+	f.node.do("process", map[string]any{"concurrency": 4}, nil)
+	f.consume(func(_ context.Context, job *bull.Delivery) (any, error) {
+		ran <- job.ID
+		return nil, nil
+	})
+	var jobs []bull.Job
+	for i := range each {
+		jobs = append(jobs, bull.Job{ID: fmt.Sprintf("go-%d", i), Data: []byte("{}"), Opts: bull.Opts{RemoveOnComplete: bull.KeepNone()}})
+	}
+	var waits []func(any)
+	for i := range each {
+		waits = append(waits, f.node.begin("add", map[string]any{
+			"data": map[string]any{}, "opts": map[string]any{"jobId": fmt.Sprintf("node-%d", i), "removeOnComplete": true},
+		}))
+	}
+	if _, err := f.queue.AddBulk(t.Context(), jobs); err != nil {
+		t.Fatal(err)
+	}
+	for _, wait := range waits {
+		wait(nil)
+	}
+
+	runs, byUs := map[string]int{}, 0
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	for range 2 * each {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%d of %d jobs ran", len(runs), 2*each)
+		case id := <-ran:
+			runs[id]++
+			byUs++
+		case e := <-f.node.events:
+			if e.Event == "run" {
+				runs[e.ID]++
+			}
+		}
+	}
+	if len(runs) != 2*each {
+		t.Errorf("%d different jobs ran, want %d once each", len(runs), 2*each)
+	}
+	if byUs == 0 || byUs == 2*each {
+		t.Errorf("our workers ran %d of %d: one side got none", byUs, 2*each)
+	}
+	f.eventually("nothing is left", func() bool {
+		all := f.dump()
+		maps.DeleteFunc(all, func(key string, _ any) bool { return strings.HasPrefix(key, "stalled") })
+		return cmp.Equal(map[string]any{"id": fmt.Sprint(2 * each)}, all)
+	})
+}
