@@ -1,0 +1,335 @@
+package worker_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/mail/compose"
+	"github.com/cartero-mail/cartero/internal/store"
+	"github.com/cartero-mail/cartero/internal/worker"
+)
+
+// The test binary started with these is a worker that stops at a point, says so, and waits to be killed.
+const (
+	crashChildVariable = "CARTERO_TEST_CRASH_AT"
+	crashDirVariable   = "CARTERO_TEST_CRASH_DIR"
+)
+
+// Ten recipients, announced three at a time and sent one by one; the worker dies over the fourth.
+const (
+	crashRecipients = 10
+	crashWindow     = 3
+	crashVictim     = 3
+)
+
+// The points.
+const (
+	beforeAnnounce = "before the announcement is in the database"
+	afterAnnounce  = "after the announcement"
+	inData         = "before the final dot"
+	inDot          = "after the final dot, which the relay did not get"
+	inDotAccepted  = "after the final dot, which the relay accepted"
+	beforeRecord   = "after the reply, before the result is in the database"
+	afterRecord    = "after the result is in the database"
+	afterFinish    = "after the job is finished, before the queue knows"
+)
+
+// TestKilled kills a worker with SIGKILL at each point and starts another on what it left.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	everybody := addresses(0, crashRecipients)
+	without := slices.Delete(addresses(0, crashRecipients), crashVictim, crashVictim+1)
+	one := slices.Concat(each(0, crashVictim, accepted), each(crashVictim, crashVictim+1, doubted), each(crashVictim+1, crashRecipients, accepted))
+	for _, test := range []struct {
+		name   string
+		point  string
+		harm   func(t *testing.T, journal string)
+		rows   []row
+		ledger []string
+	}{
+		{name: beforeAnnounce, point: beforeAnnounce, rows: each(0, crashRecipients, accepted), ledger: everybody},
+		{name: afterAnnounce, point: afterAnnounce, rows: each(0, crashRecipients, accepted), ledger: everybody},
+		{name: inData, point: inData, rows: each(0, crashRecipients, accepted), ledger: everybody},
+		{name: inDot, point: inDot, rows: one, ledger: without},
+		{name: inDotAccepted, point: inDotAccepted, rows: one, ledger: everybody},
+		{name: beforeRecord, point: beforeRecord, rows: each(0, crashRecipients, accepted), ledger: everybody},
+		{name: afterRecord, point: afterRecord, rows: each(0, crashRecipients, accepted), ledger: everybody},
+		{name: afterFinish, point: afterFinish, rows: each(0, crashRecipients, accepted), ledger: everybody},
+		{
+			name: "in the middle of a journal line, before the final dot", point: inData,
+			harm: appendText("DOT 9d8e6f"), rows: each(0, crashRecipients, accepted), ledger: everybody,
+		},
+		{
+			name: "in the middle of a journal line, after the reply", point: inDotAccepted,
+			harm: appendText("RES 9d8e6f accepted 25"), rows: one, ledger: everybody,
+		},
+		{
+			name: "with the machine, announced and not sent", point: afterAnnounce, harm: otherBoot,
+			rows: slices.Concat(each(0, crashVictim, accepted), each(crashVictim, crashVictim+crashWindow, doubted),
+				each(crashVictim+crashWindow, crashRecipients, accepted)),
+			ledger: slices.Delete(addresses(0, crashRecipients), crashVictim, crashVictim+crashWindow),
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			defer w.close()
+			jobs := w.seed(crashRecipients, 1000)
+			w.killAt(test.point)
+			if test.harm != nil {
+				test.harm(t, w.journalDir())
+			}
+			w.recover(jobs[0], time.Now)
+			w.expect(test.rows)
+			sent := 0
+			for _, r := range test.rows {
+				if r.State == "accepted" {
+					sent++
+				}
+			}
+			w.expectJobs(done(crashRecipients, sent))
+			w.expectFile(test.ledger)
+			w.expectNoJournal()
+		})
+	}
+}
+
+// TestKilledTwice kills the worker that recovers, too, in the middle of its replay.
+func TestKilledTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	defer w.close()
+	jobs := w.seed(crashRecipients, 1000)
+	w.killAt(beforeRecord)
+	w.killAt(afterRecord) // the replay's
+	w.recover(jobs[0], time.Now)
+	w.expect(each(0, crashRecipients, accepted))
+	w.expectFile(addresses(0, crashRecipients))
+	w.expectNoJournal()
+}
+
+// TestKilledWithItsNode loses the journal: what was announced is in doubt once the lease has run out, no more than that.
+func TestKilledWithItsNode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	defer w.close()
+	jobs := w.seed(crashRecipients, 1000)
+	w.killAt(inDotAccepted)
+	if err := os.RemoveAll(w.journalDir()); err != nil {
+		t.Fatal(err)
+	}
+	w.recover(jobs[0], func() time.Time { return time.Now().Add(2 * worker.DefaultLease) })
+	lost := crashVictim + crashWindow
+	for i, got := range w.rows() {
+		want := accepted(address(i))
+		if i < lost && got.State == string(campaign.StateInDoubt) {
+			want = doubted(address(i))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("recipient %d (-want +got):\n%s", i, diff)
+		}
+	}
+	w.expectFile(append(addresses(0, crashVictim+1), addresses(lost, crashRecipients)...))
+}
+
+func appendText(text string) func(*testing.T, string) {
+	return eachJournal(func(old []byte) []byte { return append(old, text...) })
+}
+
+// otherBoot spoils the boot id, and with it the line's checksum.
+func otherBoot(t *testing.T, dir string) {
+	eachJournal(func(old []byte) []byte { return bytes.Replace(old, []byte("boot="), []byte("boot=9"), 1) })(t, dir)
+}
+
+func eachJournal(change func([]byte) []byte) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(dir, "*.journal"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no journal to harm: %v, %v", files, err)
+		}
+		for _, name := range files {
+			old, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, change(old), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// recover starts a worker on what the dead one left, and runs the job. Its relay has the same ledger.
+func (w *world) recover(jobID string, now func() time.Time) {
+	w.t.Helper()
+	k := w.start(func(cfg *worker.Config) { cfg.Sender, cfg.Now = ledgerFile(w.dir), now })
+	if err := k.Rescue(w.t.Context()); err != nil {
+		w.t.Error(err)
+	}
+	w.run(k, jobID)
+	w.stop(k)
+}
+
+// expectFile compares the ledger that outlives processes.
+func (w *world) expectFile(want []string) {
+	w.t.Helper()
+	text, err := os.ReadFile(string(ledgerFile(w.dir)) + "/ledger")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	got := strings.Fields(string(text))
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.t.Errorf("mails accepted by the relay (-want +got):\n%s", diff)
+	}
+}
+
+// killAt runs a worker in a process of its own until it reaches the point, and kills it there.
+func (w *world) killAt(point string) {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), crashChildVariable+"="+point, crashDirVariable+"="+w.dir)
+	cmd.Stderr = os.Stderr
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer input.Close() // its end, should we fail, ends the child
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	line, err := bufio.NewReader(output).ReadString('\n')
+	if err != nil || line != "at the point\n" {
+		w.t.Errorf("the worker said %q: %v", line, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		w.t.Error(err)
+	}
+	_ = cmd.Wait() // it was killed, which is an error
+}
+
+// crashChild is the worker that is killed.
+func crashChild() {
+	point, dir := os.Getenv(crashChildVariable), os.Getenv(crashDirVariable)
+	if err := runCrashChild(point, dir); err != nil {
+		fmt.Fprintln(os.Stderr, "worker to be killed:", err)
+		os.Exit(1)
+	}
+}
+
+func runCrashChild(point, dir string) error {
+	ctx := context.Background()
+	db, err := store.Open(ctx, "sqlite://"+filepath.Join(dir, "cartero.db"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	hooked := &hookedStore{Store: db}
+	var announcements atomic.Int32
+	before := map[string]string{beforeAnnounce: "Announce", beforeRecord: "Record"}[point]
+	after := map[string]string{afterAnnounce: "Announce", afterRecord: "Record", afterFinish: "FinishJob"}[point]
+	hooked.hook(func(method string) error {
+		if method == before && (method != "Announce" || announcements.Add(1) == 2) {
+			waitToBeKilled()
+		}
+		return nil
+	}, func(method string) error {
+		if method == after && (method != "Announce" || announcements.Add(1) == 2) {
+			waitToBeKilled()
+		}
+		return nil
+	})
+	cfg := worker.Config{
+		Store: hooked, Sender: crashRelay{ledgerFile(dir), point}, Compose: compose.Compose, JournalDir: filepath.Join(dir, "journal"),
+		MaxConnections: 1, Window: crashWindow,
+	}
+	if point == beforeRecord || point == afterRecord { // a group of four: the victim's result is the last in it
+		cfg.FlushSize, cfg.FlushInterval = crashVictim+1, time.Hour
+	}
+	k, err := worker.New(cfg)
+	if err != nil {
+		return err
+	}
+	if err := k.Start(ctx); err != nil {
+		return err
+	}
+	_, err = k.HandleJob(ctx, campaign.JobID(testKey, 0))
+	return fmt.Errorf("the job ended before the point: %w", err)
+}
+
+// waitToBeKilled says that the point is reached, and never returns.
+func waitToBeKilled() {
+	fmt.Println("at the point")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
+}
+
+// ledgerFile is a relay that accepts everything into the file ledger of a directory.
+type ledgerFile string
+
+func (l ledgerFile) accept(to string) {
+	f, err := os.OpenFile(filepath.Join(string(l), "ledger"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = f.WriteString(to + "\n")
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+func (l ledgerFile) Send(_ context.Context, envelope mail.Envelope, _ []byte, beforeDot func() error) mail.Verdict {
+	if err := beforeDot(); err != nil {
+		return vetoed()
+	}
+	l.accept(envelope.To)
+	return mail.Verdict{Outcome: mail.Sent, Phase: mail.PhaseDot, Code: 250}
+}
+
+func (l ledgerFile) Close() error { return nil }
+
+// crashRelay dies with its victim at a point of the dialogue.
+type crashRelay struct {
+	ledgerFile
+	point string
+}
+
+func (r crashRelay) Send(ctx context.Context, envelope mail.Envelope, raw []byte, beforeDot func() error) mail.Verdict {
+	switch to := envelope.To; {
+	case to == address(crashVictim) && r.point == inData:
+		waitToBeKilled()
+	case to == address(crashVictim) && (r.point == inDot || r.point == inDotAccepted):
+		if err := beforeDot(); err != nil {
+			panic(err)
+		}
+		if r.point == inDotAccepted {
+			r.accept(to)
+		}
+		waitToBeKilled()
+	case to == address(crashVictim+1) && (r.point == beforeRecord || r.point == afterRecord):
+		<-ctx.Done() // the group of results before it is on its way
+	}
+	return r.ledgerFile.Send(ctx, envelope, raw, beforeDot)
+}
