@@ -145,16 +145,6 @@ func (c *Cluster) Namespace(tb testing.TB) string {
 	return namespace.Name
 }
 
-// User returns a configuration for a user of these groups.
-func (c *Cluster) User(tb testing.TB, name string, groups ...string) *rest.Config {
-	tb.Helper()
-	user, err := c.env.AddUser(envtest.User{Name: name, Groups: groups}, &rest.Config{QPS: 1000, Burst: 2000})
-	if err != nil {
-		tb.Fatalf("Adding user %s: %v", name, err)
-	}
-	return user.Config()
-}
-
 // Root returns the root directory of the repository that the test runs in.
 func Root(tb testing.TB) string {
 	tb.Helper()
