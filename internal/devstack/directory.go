@@ -9,6 +9,8 @@ import (
 	"syscall"
 )
 
+const lockName = "lock"
+
 // Directory is where one stack keeps its data. Only one process uses it at a time.
 type Directory struct {
 	path string
@@ -24,7 +26,7 @@ func OpenDirectory(path string) (*Directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock of the data directory: %w", err)
 	}
@@ -57,6 +59,23 @@ func (d *Directory) Secret(name string, create func() string) (string, error) {
 		return "", fmt.Errorf("writing %s: %w", d.Path(name), err)
 	}
 	return secret, nil
+}
+
+// Clear removes what earlier processes left in the directory.
+func (d *Directory) Clear() error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("listing the data directory: %w", err)
+	}
+	for _, entry := range entries {
+		if entry.Name() == lockName {
+			continue
+		}
+		if err := os.RemoveAll(d.Path(entry.Name())); err != nil {
+			return fmt.Errorf("clearing the data directory: %w", err)
+		}
+	}
+	return nil
 }
 
 // Close lets the next process have the directory.

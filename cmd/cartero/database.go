@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cartero-mail/cartero/internal/options"
+	"github.com/cartero-mail/cartero/internal/store"
+	"github.com/cartero-mail/cartero/internal/telemetry"
+)
+
+// openStore opens the database; prepareStore has to be called before it is used.
+func openStore(ctx context.Context, o options.Database) (*store.Store, error) {
+	return store.Open(ctx, o.URL)
+}
+
+// prepareStore waits for the database and brings its tables up to date, or checks that they are.
+func (p *process) prepareStore(ctx context.Context, db *store.Store, migrate bool) error {
+	return untilAvailable(ctx, p.logger, "database", store.IsUnavailable, func() error {
+		if migrate {
+			return db.Migrate(ctx)
+		}
+		return db.CheckSchema(ctx)
+	})
+}
+
+func databaseCheck(db *store.Store) telemetry.Check {
+	return telemetry.Check{Name: "database", Probe: db.Ping}
+}
+
+func runMigrate(ctx context.Context, c cli) error {
+	var database options.Database
+	var t options.Telemetry
+	if err := load(c, "migrate", "brings the tables of the database up to date, and ends", &database, &t); err != nil {
+		return err
+	}
+	p, ctx := newProcess(ctx, c.stderr, t, &database)
+	db, err := openStore(ctx, database)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(db.Migrate(ctx), db.Close()); err != nil {
+		return err
+	}
+	p.logger.Info("The tables are up to date")
+	return nil
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/cartero-mail/cartero/internal/facade"
+	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/options"
+	"github.com/cartero-mail/cartero/internal/outbox"
+	"github.com/cartero-mail/cartero/internal/queue/bull"
+	"github.com/cartero-mail/cartero/internal/store"
+	"github.com/cartero-mail/cartero/internal/telemetry"
+)
+
+// facadeGrace is how long requests under way may take to finish.
+const facadeGrace = 20 * time.Second
+
+func runFacade(ctx context.Context, c cli) (err error) {
+	var (
+		o        options.Facade
+		database options.Database
+		redis    options.Redis
+		queueOpt options.Queue
+		sender   options.Sender
+		sweep    options.Outbox
+		t        options.Telemetry
+	)
+	err = load(c, "facade", "serves the HTTP interface of the services that Cartero replaces",
+		&o, &database, &redis, &queueOpt, &sender, &sweep, &t)
+	if err != nil {
+		return err
+	}
+	p, ctx := newProcess(ctx, c.stderr, t, &database, &redis, &o)
+	db, err := openStore(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	queue, closeQueue, err := openQueue(redis, queueOpt)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeQueue()) }()
+	listener, err := listen(o.Address())
+	if err != nil {
+		return err
+	}
+
+	// Probes are the facade's own; a sidecar shares the pod's other ports with its neighbour.
+	p.group.Go(func() error {
+		return telemetry.Serve(ctx, t.MetricsAddress, telemetry.MetricsHandler(p.registry), p.logger)
+	})
+	box, err := p.startOutbox(ctx, db, queue, sweep)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.serveFacade(ctx, listener, o, queueOpt, sender.Address(), database, db, queue, box), p.wait(ctx))
+}
+
+func listen(address string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listening on SERVICE_HOST:SERVICE_PORT: %w", err)
+	}
+	return listener, nil
+}
+
+// serveFacade answers from the first moment; until the database is prepared, all but the probes with 503.
+func (p *process) serveFacade(
+	ctx context.Context, listener net.Listener, o options.Facade, queueOpt options.Queue, from mail.Address,
+	database options.Database, db *store.Store, queue *bull.Queue, box *outbox.Outbox,
+) error {
+	handler, err := facade.New(facade.Config{
+		Ledger:   db,
+		Jobs:     db,
+		Doorbell: box,
+		QueueLength: func(ctx context.Context) (int64, error) {
+			counts, err := queue.Counts(ctx)
+			return counts.Waiting + counts.Delayed, err
+		},
+		Keys:        o.Keys,
+		MaxQueue:    int64(queueOpt.MaxSize),
+		MaxBody:     o.MaxBody,
+		MaxInFlight: o.MaxInFlight,
+		DefaultFrom: from,
+		SpoolDir:    o.SpoolDir,
+		Checks:      []telemetry.Check{databaseCheck(db), queueCheck(queue)},
+		Unavailable: store.IsUnavailable,
+		Logger:      p.logger,
+		Metrics:     telemetry.NewHTTPMetrics(p.registry),
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	gate := &startGate{Handler: handler}
+	p.group.Go(func() error { return facade.Serve(ctx, listener, gate, facadeGrace, p.logger) })
+	p.group.Go(func() error {
+		if err := p.prepareStore(ctx, db, database.MigrateOnStart); err != nil {
+			return err
+		}
+		if err := p.checkQueue(ctx, queue); err != nil {
+			return err
+		}
+		gate.open.Store(true)
+		return nil
+	})
+	return nil
+}
+
+// startGate refuses work before the tables are known to be there.
+type startGate struct {
+	http.Handler
+	open atomic.Bool
+}
+
+func (g *startGate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	probe := r.URL.Path == "/health" || r.URL.Path == "/livez" || r.URL.Path == "/readyz"
+	if !probe && !g.open.Load() {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Retry-After", "5")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(`{"ok":false,"error":"the database is not ready yet"}`)) // whoever asked has gone away
+		return
+	}
+	g.Handler.ServeHTTP(w, r)
+}

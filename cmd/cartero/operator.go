@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
+	"github.com/cartero-mail/cartero/controllers"
+	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/options"
+	"github.com/cartero-mail/cartero/internal/outbox"
+	"github.com/cartero-mail/cartero/internal/store"
+	"github.com/cartero-mail/cartero/internal/telemetry"
+)
+
+// leaderElectionID names the Lease.
+const leaderElectionID = "operator.mail.cartero.dev"
+
+func runOperator(ctx context.Context, c cli) (err error) {
+	var (
+		o        options.Operator
+		database options.Database
+		redis    options.Redis
+		queueOpt options.Queue
+		sender   options.Sender
+		sweep    options.Outbox
+		t        options.Telemetry
+	)
+	err = load(c, "operator", "reconciles EmailCampaign objects", &o, &database, &redis, &queueOpt, &sender, &sweep, &t)
+	if err != nil {
+		return err
+	}
+	p, ctx := newProcess(ctx, c.stderr, t, &database, &redis)
+	config, err := kubeConfig(o)
+	if err != nil {
+		return err
+	}
+	db, err := openStore(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	queue, closeQueue, err := openQueue(redis, queueOpt)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeQueue()) }()
+
+	p.serveTelemetry(ctx, t, databaseCheck(db), queueCheck(queue))
+	p.group.Go(func() error {
+		if err := p.prepareStore(ctx, db, database.MigrateOnStart); err != nil {
+			return err
+		}
+		if err := p.checkQueue(ctx, queue); err != nil {
+			return err
+		}
+		box, err := p.startOutbox(ctx, db, queue, sweep)
+		if err != nil {
+			return err
+		}
+		return p.reconcile(ctx, config, o, sender.Address(), db, box)
+	})
+	return p.wait(ctx)
+}
+
+// kubeConfig connects with KUBECONFIG, or as the pod.
+func kubeConfig(o options.Operator) (*rest.Config, error) {
+	if o.Kubeconfig == "" {
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("connecting to Kubernetes: KUBECONFIG is not set, and this is no pod: %w", err)
+		}
+		return config, nil
+	}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+		&clientcmd.ClientConfigLoadingRules{Precedence: filepath.SplitList(o.Kubeconfig)}, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("reading KUBECONFIG: %w", err)
+	}
+	return config, nil
+}
+
+// reconcile runs the controller until ctx ends.
+func (p *process) reconcile(
+	ctx context.Context, config *rest.Config, o options.Operator, from mail.Address, db *store.Store, box *outbox.Outbox,
+) error {
+	mgr, err := newManager(config, o, p)
+	if err != nil {
+		return err
+	}
+	reconciler := &controllers.EmailCampaignReconciler{
+		Client:        mgr.GetClient(),
+		Reader:        mgr.GetAPIReader(),
+		Recorder:      mgr.GetEventRecorder("cartero-operator"),
+		Ledger:        db,
+		Doorbell:      box,
+		IsUnavailable: store.IsUnavailable,
+		Redact:        p.redactor.Redact,
+		DefaultFrom:   from,
+	}
+	err = reconciler.SetupWithManager(mgr, controllers.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles})
+	if err != nil {
+		return fmt.Errorf("setting up the controller: %w", err)
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the controller: %w", err)
+	}
+	return nil
+}
+
+func newManager(config *rest.Config, o options.Operator, p *process) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, fmt.Errorf("building the scheme: %w", err)
+	}
+	opts := ctrl.Options{
+		Scheme: scheme,
+		Logger: telemetry.Logr(p.logger),
+		Client: client.Options{Cache: &client.CacheOptions{
+			DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}},
+		}},
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              leaderElectionID,
+		LeaderElectionNamespace:       o.LeaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true, // the process ends right after the manager
+		Metrics:                       server.Options{BindAddress: telemetry.Disabled},
+		HealthProbeBindAddress:        telemetry.Disabled,
+	}
+	if o.WatchNamespace != "" {
+		opts.Cache.DefaultNamespaces = map[string]cache.Config{o.WatchNamespace: {}}
+	}
+	mgr, err := ctrl.NewManager(config, opts)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Kubernetes: %w", err)
+	}
+	return mgr, nil
+}
