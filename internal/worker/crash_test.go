@@ -246,22 +246,28 @@ func runCrashChild(point, dir string) error {
 	defer db.Close()
 	hooked := &hookedStore{Store: db}
 	var announcements atomic.Int32
+	recorded := make(chan struct{}, crashRecipients)
 	before := map[string]string{beforeAnnounce: "Announce", beforeRecord: "Record"}[point]
 	after := map[string]string{afterAnnounce: "Announce", afterRecord: "Record", afterFinish: "FinishJob"}[point]
-	hooked.hook(func(method string) error {
-		if method == before && (method != "Announce" || announcements.Add(1) == 2) {
+	at := func(point string) func(string) error {
+		return func(method string) error {
+			if method != point || method == "Announce" && announcements.Add(1) < 2 {
+				return nil
+			}
+			for range crashWindow { // the window before it has ended
+				if method == "Announce" {
+					<-recorded
+				}
+			}
 			waitToBeKilled()
+			return nil
 		}
-		return nil
-	}, func(method string) error {
-		if method == after && (method != "Announce" || announcements.Add(1) == 2) {
-			waitToBeKilled()
-		}
-		return nil
-	})
+	}
+	hooked.hook(at(before), at(after))
 	cfg := worker.Config{
 		Store: hooked, Sender: crashRelay{ledgerFile(dir), point}, Compose: compose.Compose, JournalDir: filepath.Join(dir, "journal"),
 		MaxConnections: 1, Window: crashWindow,
+		Hooks: worker.Hooks{OnResult: func(campaign.State, string) { recorded <- struct{}{} }},
 	}
 	if point == beforeRecord || point == afterRecord { // a group of four: the victim's result is the last in it
 		cfg.FlushSize, cfg.FlushInterval = crashVictim+1, time.Hour

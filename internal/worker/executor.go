@@ -241,13 +241,14 @@ func (r *run) awaitRelay() bool {
 		if downAt.Before(r.began) {
 			downAt = r.began
 		}
+		left := r.w.cfg.RelayPatience - now.Sub(downAt)
 		switch {
 		case wait == 0:
 			return r.ctx.Err() == nil
-		case now.Sub(downAt) >= r.w.cfg.RelayPatience:
+		case left <= 0:
 			r.cancel(errRelayAway)
 			return false
-		case !sleep(r.ctx, wait):
+		case !sleep(r.ctx, min(wait, left)):
 			return false
 		}
 	}
