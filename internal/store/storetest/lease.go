@@ -1,0 +1,105 @@
+package storetest
+
+import (
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/worker"
+)
+
+var leaseTests = map[string]func(s *scene){
+	"releasing gives back what was not announced, as it was": func(s *scene) {
+		id := s.sealed(4)
+		first := s.claim(id, "s", 1, minute(2))
+		s.record("s", deferred(first[0], minute(2), minute(3)))
+		deferredBefore := s.rows(id)[0]
+		ids := s.claim(id, "t", 4, minute(4))
+		s.announce("t", ids[3:], minute(5))
+		for _, want := range []int{3, 0} {
+			n, err := s.Release(s.ctx(), "t")
+			s.must(err)
+			s.equal("released", n, want)
+		}
+		s.equal("states", s.states(id), []string{"PENDING/deferred", "PENDING/pending", "PENDING/pending", "FAILED/active"})
+		deferredBefore.Error = "" // the legacy error is not kept through a claim
+		s.equal("deferred row", s.rows(id)[0], deferredBefore)
+		s.equal("claimed again", s.claim(id, "u", 9, minute(6)), ids[:3])
+	},
+
+	"held are the active and the doubtful under the token": func(s *scene) {
+		id := s.sealed(5)
+		ids := s.claim(id, "t", 4, minute(2))
+		s.claim(id, "u", 1, minute(2))
+		s.announce("t", ids[1:], minute(3))
+		s.record("t", accepted(ids[2], minute(4)), campaign.Result{RecipientID: ids[3], State: campaign.StateInDoubt, At: minute(4)})
+		held, err := s.Held(s.ctx(), "t")
+		s.must(err)
+		s.equal("held", held, map[string]bool{ids[0]: false, ids[1]: true, ids[3]: true})
+		held, err = s.Held(s.ctx(), "nobody")
+		s.must(err)
+		s.equal("held by nobody", held, map[string]bool{})
+	},
+
+	"a renewed lease is not rescued": func(s *scene) {
+		id := s.sealed(3)
+		s.claim(id, "t", 1, minute(2))
+		s.claim(id, "u", 1, minute(2))
+		s.claim(id, "v", 1, minute(2))
+		s.must(s.RenewLeases(s.ctx(), []string{"t", "v", "gone"}, minute(30)))
+		s.must(s.RenewLeases(s.ctx(), nil, minute(30)))
+		rescued, err := s.Rescue(s.ctx(), minute(20))
+		s.must(err)
+		s.equal("rescued", rescued, worker.Rescued{Released: 1, JobIDs: []string{id}})
+		s.equal("states", s.states(id), []string{"PENDING/active", "PENDING/pending", "PENDING/active"})
+		s.equal("lease", s.rows(id)[0].LeaseUntil, text(minute(30)))
+	},
+
+	"a lost lease: not announced is given back, announced is in doubt": func(s *scene) {
+		id := s.sealed(3)
+		ids := s.claim(id, "t", 2, minute(2))
+		s.announce("t", ids[:1], minute(3))
+		rescued, err := s.Rescue(s.ctx(), minute(12)) // it lasts until minute 12
+		s.must(err)
+		s.equal("too early", rescued, worker.Rescued{})
+		for _, want := range []worker.Rescued{{Released: 1, InDoubt: 1, JobIDs: []string{id}}, {}} {
+			rescued, err := s.Rescue(s.ctx(), minute(13))
+			s.must(err)
+			s.equal("rescued", rescued, want)
+		}
+		s.equal("rows", s.rows(id), []row{
+			{
+				Email: "ada0@example.com", Status: "FAILED", State: "inDoubt", Attempts: "1", FirstAttemptAt: text(minute(3)),
+				Error: "in doubt: the worker was lost while it sent this mail", LeaseToken: "t",
+				AnnouncedAt: text(minute(3)), CompletedAt: text(minute(13)), Category: "InDoubt",
+			},
+			{Email: "ada1@example.com", Status: "PENDING", State: "pending", Attempts: "0"},
+			{Email: "ada2@example.com", Status: "PENDING", State: "pending", Attempts: "0"},
+		})
+	},
+
+	"a rescue names the jobs that nobody finished": func(s *scene) {
+		id := s.sealed(1)
+		s.must(s.StartJob(s.ctx(), id, minute(1)))
+		ids := s.claim(id, "t", 1, minute(2))
+		s.record("t", accepted(ids[0], minute(3))) // and then the worker was lost
+		rescued, err := s.Rescue(s.ctx(), minute(4))
+		s.must(err)
+		s.equal("rescued", rescued, worker.Rescued{JobIDs: []string{id}})
+		_, err = s.FinishJob(s.ctx(), id, minute(4))
+		s.must(err)
+		rescued, err = s.Rescue(s.ctx(), minute(5))
+		s.must(err)
+		s.equal("rescued", rescued, worker.Rescued{})
+	},
+
+	"a legacy job's recipient comes back due at once": func(s *scene) {
+		id := s.legacyJob(2)
+		ids := s.claim(id, "t", 2, minute(2))
+		s.record("t", campaign.Result{RecipientID: ids[0], State: campaign.StatePending, At: minute(3)})
+		_, err := s.Rescue(s.ctx(), minute(20))
+		s.must(err)
+		s.equal("states", s.states(id), []string{"PENDING/deferred", "PENDING/deferred"})
+		s.equal("due", s.rows(id)[0].NextAttemptAt, text(minute(3)))
+		due, err := s.DueJobs(s.ctx(), "", minute(20), minute(20), 9)
+		s.must(err)
+		s.equal("due", due, []campaign.DueJob{{ID: id}})
+	},
+}

@@ -1,0 +1,195 @@
+package storetest
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+var ledgerTests = map[string]func(s *scene){
+	"opening creates the campaign unsealed": func(s *scene) {
+		got, err := s.Open(s.ctx(), draft())
+		s.must(err)
+		want := campaign.Record{
+			Key: key, Origin: campaign.OriginKubernetes, ContentHash: draft().Content.Hash(), ListHash: draft().ListHash,
+			JobSize: 2, Totals: campaign.Totals{InvalidLines: []int{}}, CreatedAt: epoch,
+		}
+		s.equal("record", got, want)
+		read, err := s.Campaign(s.ctx(), key)
+		s.must(err)
+		s.equal("record read again", read, want)
+	},
+
+	"opening a key that exists returns what is there": func(s *scene) {
+		first, err := s.Open(s.ctx(), draft())
+		s.must(err)
+		other := draft()
+		other.Content.Subject, other.ListHash, other.JobSize, other.CreatedAt = "Other", "cd", 7, minute(9)
+		second, err := s.Open(s.ctx(), other)
+		s.must(err)
+		s.equal("record", second, first)
+	},
+
+	"keys differ by case and accent": func(s *scene) {
+		for _, k := range []string{"ns/launch", "ns/Launch", "ns/láunch"} {
+			d := draft()
+			d.Key, d.ListHash = k, "list of "+k
+			got, err := s.Open(s.ctx(), d)
+			s.must(err)
+			s.equal("list", got.ListHash, d.ListHash)
+		}
+	},
+
+	"an unknown campaign is not found": func(s *scene) {
+		_, err := s.Campaign(s.ctx(), key)
+		s.isError(err, campaign.ErrNotFound)
+		_, err = s.Seal(s.ctx(), key, campaign.Totals{}, epoch)
+		s.isError(err, campaign.ErrNotFound)
+		_, err = s.Tally(s.ctx(), key)
+		s.isError(err, campaign.ErrNotFound)
+		s.isError(s.WriteShard(s.ctx(), campaign.Shard{Key: key, Recipients: people(1)}), campaign.ErrNotFound)
+		s.isError(s.Suspend(s.ctx(), key, true), campaign.ErrNotFound)
+		s.isError(s.Cancel(s.ctx(), key, epoch), campaign.ErrNotFound)
+		s.isError(s.HoldCampaign(s.ctx(), key, campaign.Hold{Until: epoch}), campaign.ErrNotFound)
+		s.must(s.Discard(s.ctx(), key))
+	},
+
+	"a shard written twice is there once": func(s *scene) {
+		_, err := s.Open(s.ctx(), draft())
+		s.must(err)
+		shard := campaign.Shard{Key: key, Number: 3, Recipients: []campaign.Recipient{
+			{Address: "zoë@xn--bcher-kva.example", Name: "Zoë 🎉 O'Neil \\ \"?\"", Variables: map[string]string{"city": "Łódź", "q": "a?b"}},
+			{Address: "bob@example.com"},
+		}}
+		s.must(s.WriteShard(s.ctx(), shard))
+		s.must(s.WriteShard(s.ctx(), shard))
+
+		id := campaign.JobID(key, 3)
+		s.equal("job", s.job(id), job{
+			Subject: "Spring news", Body: "<p>Hello</p>", Status: "PENDING", Total: "2", Sent: "0", Failed: "0",
+			CreatedAt: text(epoch), Key: key, Shard: "3", Rings: "0",
+		})
+		s.equal("recipients", s.rows(id), []row{
+			{
+				Email: "zoë@xn--bcher-kva.example", Name: "Zoë 🎉 O'Neil \\ \"?\"", Status: "PENDING", State: "pending",
+				Attempts: "0", Variables: `{"city":"Łódź","q":"a?b"}`,
+			},
+			{Email: "bob@example.com", Status: "PENDING", State: "pending", Attempts: "0"},
+		})
+	},
+
+	"addresses are never cut, other texts fit": func(s *scene) {
+		long := strings.Repeat("a", 64) + "@" + strings.Repeat("b.", 90) + "example"
+		d := draft()
+		d.Content.Subject = strings.Repeat("é", 300)
+		_, err := s.Open(s.ctx(), d)
+		s.must(err)
+		s.must(s.WriteShard(s.ctx(), campaign.Shard{Key: key, Recipients: []campaign.Recipient{
+			{Address: long, Name: strings.Repeat("名", 200)},
+		}}))
+		_, err = s.Seal(s.ctx(), key, campaign.Totals{Recipients: 1, Jobs: 1}, epoch)
+		s.must(err)
+
+		id := campaign.JobID(key, 0)
+		s.equal("subject", s.job(id).Subject, strings.Repeat("é", 191))
+		s.equal("recipients", s.rows(id), []row{{
+			Name: strings.Repeat("名", 191), Status: "PENDING", State: "pending", Attempts: "0", Address: long,
+		}})
+		claimed, err := s.Claim(s.ctx(), campaign.Claim{JobID: id, Token: "t", Limit: 1, Now: minute(1), LeaseUntil: minute(2)})
+		s.must(err)
+		s.equal("address", claimed[0].Address, long)
+		job, err := s.Job(s.ctx(), id)
+		s.must(err)
+		s.equal("content", job.Content, d.Content)
+	},
+
+	"a shard larger than one statement": func(s *scene) {
+		_, err := s.Open(s.ctx(), draft())
+		s.must(err)
+		recipients := people(2500)
+		for i := range recipients {
+			recipients[i].Variables = map[string]string{"text": strings.Repeat("x", 400)}
+		}
+		s.must(s.WriteShard(s.ctx(), campaign.Shard{Key: key, Recipients: recipients}))
+		s.equal("recipients", s.count("SELECT COUNT(*) FROM `Recipient`"), 2500)
+	},
+
+	"an address that is no text is refused": func(s *scene) {
+		_, err := s.Open(s.ctx(), draft())
+		s.must(err)
+		for _, address := range []string{"", "a\xff@example.com"} {
+			shard := campaign.Shard{Key: key, Recipients: []campaign.Recipient{{Address: "ok@example.com"}, {Address: address}}}
+			if err := s.WriteShard(s.ctx(), shard); err == nil || strings.Contains(err.Error(), "example.com") {
+				s.Errorf("address %q: got error %v, want one without an address", address, err)
+			}
+		}
+		s.equal("jobs", s.count("SELECT COUNT(*) FROM `EmailJob`"), 0)
+	},
+
+	"sealing sets the totals once": func(s *scene) {
+		s.unsealed(2)
+		totals := campaign.Totals{Recipients: 2, Jobs: 1, Duplicates: 3, Invalid: 2, InvalidLines: []int{4, 17}}
+		first, err := s.Seal(s.ctx(), key, totals, minute(1))
+		s.must(err)
+		at := minute(1)
+		want := campaign.Record{
+			Key: key, Origin: campaign.OriginKubernetes, ContentHash: draft().Content.Hash(), ListHash: draft().ListHash,
+			JobSize: 2, Totals: totals, CreatedAt: epoch, SealedAt: &at,
+		}
+		s.equal("record", first, want)
+		second, err := s.Seal(s.ctx(), key, campaign.Totals{Recipients: 9, Jobs: 9}, minute(2))
+		s.must(err)
+		s.equal("record sealed again", second, want)
+	},
+
+	"sealing refuses totals that the rows don't have": func(s *scene) {
+		s.unsealed(2)
+		for _, totals := range []campaign.Totals{{Recipients: 3, Jobs: 1}, {Recipients: 2, Jobs: 2}, {}} {
+			_, err := s.Seal(s.ctx(), key, totals, minute(1))
+			s.isError(err, campaign.ErrSourceChanged)
+		}
+		record, err := s.Campaign(s.ctx(), key)
+		s.must(err)
+		s.equal("sealed", record.Sealed(), false)
+	},
+
+	"a sealed campaign takes no shard and is not discarded": func(s *scene) {
+		id := s.sealed(2)
+		s.isError(s.WriteShard(s.ctx(), campaign.Shard{Key: key, Number: 1, Recipients: people(1)}), campaign.ErrSealed)
+		s.isError(s.WriteShard(s.ctx(), campaign.Shard{Key: key, Recipients: people(2)}), campaign.ErrSealed)
+		s.isError(s.Discard(s.ctx(), key), campaign.ErrSealed)
+		s.equal("states", s.states(id), []string{"PENDING/pending", "PENDING/pending"})
+	},
+
+	"suspending and holding show in the record and the job": func(s *scene) {
+		id := s.sealed(1)
+		s.must(s.Suspend(s.ctx(), key, true))
+		s.must(s.Suspend(s.ctx(), key, true))
+		hold := campaign.Hold{Reason: "AuthenticationFailed", Message: "check the credentials", Until: minute(30)}
+		s.must(s.HoldCampaign(s.ctx(), key, hold))
+		s.must(s.HoldCampaign(s.ctx(), "", hold)) // a legacy job has no campaign
+		record, err := s.Campaign(s.ctx(), key)
+		s.must(err)
+		s.equal("suspended", record.Suspended, true)
+		s.equal("hold", record.Hold, &hold)
+		job, err := s.Job(s.ctx(), id)
+		s.must(err)
+		s.equal("job", job, campaign.Job{
+			ID: id, Key: key, Status: campaign.JobPending, Content: draft().Content, CreatedAt: epoch,
+			Sealed: true, Suspended: true, Hold: &hold,
+		})
+		s.must(s.Suspend(s.ctx(), key, false))
+		record, err = s.Campaign(s.ctx(), key)
+		s.must(err)
+		s.equal("suspended", record.Suspended, false)
+	},
+}
+
+// isError fails the test if err is not want.
+func (s *scene) isError(err, want error) {
+	s.Helper()
+	if !errors.Is(err, want) {
+		s.Fatalf("got error %v, want %v", err, want)
+	}
+}

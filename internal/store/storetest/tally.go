@@ -1,0 +1,71 @@
+package storetest
+
+import (
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+var tallyTests = map[string]func(s *scene){
+	"every state is counted once": func(s *scene) {
+		id := s.sealed(9)
+		ids := s.claim(id, "t", 8, minute(2))
+		s.announce("t", ids[:5], minute(3))
+		s.record("t",
+			accepted(ids[0], minute(4)), deferred(ids[1], minute(4), minute(50)), deferred(ids[2], minute(4), minute(40)),
+			campaign.Result{RecipientID: ids[3], State: campaign.StateBounced, Category: "BadMailbox", EnhancedCode: "5.1.1", At: minute(6)},
+			campaign.Result{RecipientID: ids[5], State: campaign.StateFailed, Category: "Invalid", At: minute(5)},
+			campaign.Result{RecipientID: ids[6], State: campaign.StateSuppressed, At: minute(5)})
+		next, last := minute(40), minute(6)
+		got, err := s.Tally(s.ctx(), key)
+		s.must(err)
+		s.equal("tally", got, campaign.Tally{
+			Total: 9, Pending: 1, Active: 2, Deferred: 2, Accepted: 1, Bounced: 1, Failed: 1, Suppressed: 1,
+			NextAttemptAt: &next, LastCompletedAt: &last,
+			Failures: []campaign.FailureCount{
+				{Category: "BadMailbox", EnhancedCode: "5.1.1", Count: 1}, {Category: "Invalid", Count: 1},
+			},
+		})
+	},
+
+	"the most frequent failure comes first": func(s *scene) {
+		id := s.sealed(4)
+		ids := s.claim(id, "t", 4, minute(2))
+		for i, category := range []string{"Policy", "BadMailbox", "Policy", ""} {
+			s.record("t", campaign.Result{RecipientID: ids[i], State: campaign.StateBounced, Category: category, At: minute(3)})
+		}
+		got, err := s.Tally(s.ctx(), key)
+		s.must(err)
+		s.equal("failures", got.Failures, []campaign.FailureCount{
+			{Category: "Policy", Count: 2}, {Category: "BadMailbox", Count: 1}, {Category: "Other", Count: 1},
+		})
+	},
+
+	"what legacy workers wrote counts": func(s *scene) {
+		id := s.sealed(5)
+		ids := s.claim(id, "t", 3, minute(2))
+		s.announce("t", ids[:1], minute(3))
+		s.exec("UPDATE `Recipient` SET `status` = 'FAILED', `error` = 'boom' WHERE `id` = ?", ids[1])
+		s.exec("UPDATE `Recipient` SET `status` = 'SENT', `sentAt` = ? WHERE `id` = ?", text(minute(7)), ids[2])
+		s.exec("UPDATE `Recipient` SET `status` = 'FAILED' WHERE `email` = 'ada3@example.com'")
+		last := minute(7)
+		got, err := s.Tally(s.ctx(), key)
+		s.must(err)
+		s.equal("tally", got, campaign.Tally{
+			Total: 5, Pending: 1, Active: 1, Accepted: 1, Failed: 2, LastCompletedAt: &last,
+			Failures: []campaign.FailureCount{{Category: "Other", Count: 2}},
+		})
+	},
+
+	"a campaign is counted over its jobs, and no other's": func(s *scene) {
+		s.unsealed(2)
+		s.must(s.WriteShard(s.ctx(), campaign.Shard{Key: key, Number: 1, Recipients: people(3)}))
+		s.legacyJob(2)
+		other := draft()
+		other.Key = "other"
+		_, err := s.Open(s.ctx(), other)
+		s.must(err)
+		s.must(s.WriteShard(s.ctx(), campaign.Shard{Key: "other", Recipients: people(4)}))
+		got, err := s.Tally(s.ctx(), key)
+		s.must(err)
+		s.equal("tally", got, campaign.Tally{Total: 5, Pending: 5})
+	},
+}
