@@ -33,6 +33,8 @@ type Config struct {
 	// UseTLS is implicit TLS on port 465 and mandatory STARTTLS on any other. Without it the connection is plain, even
 	// if the relay offers STARTTLS; PLAIN and LOGIN are then refused unless the relay is on the loopback interface.
 	UseTLS bool
+	// ImplicitTLS is implicit TLS on a port other than 465; it is ignored without UseTLS.
+	ImplicitTLS bool
 	// RootCAs verifies the relay's certificate; nil is the system's pool.
 	RootCAs *x509.CertPool
 	// MaxConnections is the most connections at a time; 10 if 0.
@@ -113,6 +115,6 @@ func (c Config) withDefaults() (Config, error) {
 	return c, errors.Join(errs...)
 }
 
-func (c Config) implicitTLS() bool { return c.UseTLS && c.Port == portImplicitTLS }
+func (c Config) implicitTLS() bool { return c.UseTLS && (c.ImplicitTLS || c.Port == portImplicitTLS) }
 
 func (c Config) address() string { return net.JoinHostPort(c.Host, strconv.Itoa(c.Port)) }

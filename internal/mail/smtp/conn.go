@@ -96,8 +96,8 @@ func (c *conn) dialogue(env mail.Envelope, params string, raw []byte, guard *gua
 	}
 	if c.needsReset {
 		r, err := c.command(c.cfg.Timeouts.Command, "RSET")
-		if err == nil && !r.ok() && r.code != 421 {
-			err = errDisorder // nothing may refuse RSET: its refusal says nothing about this mail
+		if err == nil && !r.ok() && r.code != 421 || errors.Is(err, errUnreadable) {
+			err = errDisorder // RSET cannot be refused: whatever this is, it says nothing about this mail
 		}
 		if err != nil || !r.ok() {
 			return mail.PhaseMail, r, err

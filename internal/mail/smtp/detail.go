@@ -51,7 +51,7 @@ type masker struct{ secrets []string }
 
 func newMasker(username, password string) masker {
 	var m masker
-	for _, secret := range []string{password, username, "\x00" + username + "\x00" + password} {
+	for _, secret := range []string{"\x00" + username + "\x00" + password, password, username} {
 		// Shorter ones would mask every other word.
 		if len(secret) >= 3 {
 			m.secrets = append(m.secrets, secret, base64.StdEncoding.EncodeToString([]byte(secret)))

@@ -105,6 +105,7 @@ func (p *Pool) acquire(ctx context.Context, fresh bool) (*conn, *mail.Verdict) {
 	for {
 		p.mu.Lock()
 		if ctx.Err() != nil {
+			p.wakeLocked(1) // we may have been woken for a connection that we no longer want
 			p.mu.Unlock()
 			v := classify(mail.PhaseConnect, reply{}, context.Canceled)
 			return nil, &v

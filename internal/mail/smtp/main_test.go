@@ -1,0 +1,85 @@
+package smtp
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/mail/smtp/smtptest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// shortly is a timeout that a test waits out; patience is one that it must never reach.
+const (
+	shortly  = 150 * time.Millisecond
+	patience = 30 * time.Second
+)
+
+var (
+	envelope = mail.Envelope{From: "news@sender.example", To: "alice@receiver.example"}
+	message  = []byte("From: news@sender.example\r\nTo: alice@receiver.example\r\nMessage-ID: <m1@sender.example>\r\n\r\nHello\r\n.dot\r\n")
+)
+
+// newPool is a pool for the server, closed with the test.
+func newPool(t testing.TB, server *smtptest.Server, change ...func(*Config)) *Pool {
+	t.Helper()
+	cfg := Config{Host: server.Host(), Port: server.Port(), RootCAs: server.RootCAs(), HELO: "worker.sender.example"}
+	for _, f := range change {
+		f(&cfg)
+	}
+	pool, err := NewPool(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pool.Close() })
+	return pool
+}
+
+func testContext(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// send sends the message to this recipient and fails the test if the order of body, beforeDot and dot is wrong.
+func send(t testing.TB, pool *Pool, to string) mail.Verdict {
+	t.Helper()
+	env := envelope
+	env.To = to
+	asked := 0
+	v := pool.Send(testContext(t), env, message, func() error { asked++; return nil })
+	if certain := v.Outcome == mail.Sent || v.Outcome == mail.Uncertain || v.Phase == mail.PhaseDot; certain && asked != 1 || asked > 1 {
+		t.Errorf("beforeDot was called %d times, the verdict is %+v", asked, v)
+	}
+	return v
+}
+
+// wantSent fails the test unless the mail was sent.
+func wantSent(t testing.TB, v mail.Verdict) {
+	t.Helper()
+	if v.Outcome != mail.Sent {
+		t.Fatalf("not sent: %+v", v)
+	}
+}
+
+// transactions are the commands without greeting, AUTH and goodbye.
+func transactions(sessions [][]string) [][]string {
+	var out [][]string
+	for _, session := range sessions {
+		var lines []string
+		for _, line := range session {
+			verb, _, _ := strings.Cut(line, " ")
+			if verb != "EHLO" && verb != "AUTH" && verb != "STARTTLS" && verb != "QUIT" {
+				lines = append(lines, verb)
+			}
+		}
+		out = append(out, lines)
+	}
+	return out
+}

@@ -1,0 +1,92 @@
+package smtptest
+
+import (
+	"bytes"
+	"strings"
+)
+
+// data performs DATA: the command, the body, and the final dot.
+func (x *session) data() error {
+	usual := "354 go ahead"
+	if x.from == nil || len(x.to) == 0 {
+		x.server.violation(x.number, "DATA without a recipient")
+		usual = "503 5.5.1 need RCPT first"
+	}
+	begun := false
+	r := x.server.reaction(DATA, x.recipient())
+	if r == nil {
+		r = &Reaction{}
+	}
+	// A reply such as 354 starts the body; so would a raw one that contains it.
+	if err := x.perform(r, usual, func() {}); err != nil {
+		return err
+	}
+	reply := r.Reply + r.Raw
+	if reply == "" && !r.Silent {
+		reply = usual
+	}
+	begun = strings.HasPrefix(reply, "354")
+	if !begun {
+		return nil
+	}
+	message, err := x.body()
+	if err != nil {
+		return err
+	}
+	return x.dot(message)
+}
+
+// body reads up to the final dot.
+func (x *session) body() ([]byte, error) {
+	var message []byte
+	discard := x.server.script.Discard
+	for first := true; ; first = false {
+		line, err := x.line(maxDataLine, "message")
+		if err != nil {
+			return nil, err
+		}
+		if first {
+			x.server.record(x.number, "<body>")
+			if r := x.server.reaction(Body, x.recipient()); r != nil {
+				if err := x.perform(r, "", func() {}); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if bytes.Equal(line, []byte(".")) {
+			return message, nil
+		}
+		if !discard {
+			message = append(message, bytes.TrimPrefix(line, []byte("."))...)
+			message = append(message, '\r', '\n')
+		}
+	}
+}
+
+// dot enters the message into the ledger, and only then replies.
+func (x *session) dot(message []byte) error {
+	x.server.record(x.number, ".")
+	r := x.server.reaction(Dot, x.recipient())
+	if r == nil {
+		r = &Reaction{}
+	}
+	reply := r.Reply
+	if reply == "" {
+		reply = "250 2.0.0 queued"
+	}
+	accepted := strings.HasPrefix(reply, "250") && !r.Silent && r.Raw == "" || strings.HasPrefix(r.Raw, "250")
+	entry := Entry{Session: x.number, From: *x.from, To: x.to, MailParams: x.params, Data: message,
+		MessageID: messageID(message), Accepted: (accepted || r.Accept) && !r.Refuse}
+	index := x.server.enter(entry)
+	x.from, x.to = nil, nil
+	if !r.Silent && r.Raw == "" {
+		x.server.replied(index, reply)
+	}
+	if err := x.perform(r, reply, func() {}); err != nil {
+		return err
+	}
+	if idle := x.server.reaction(Idle, ""); idle != nil {
+		return x.perform(idle, "", func() {})
+	}
+	return nil
+}
