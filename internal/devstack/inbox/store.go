@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 	"unique"
@@ -31,6 +32,15 @@ type Message struct {
 	MessageID string `json:"messageId"`
 	// Size is the length of the mail in bytes.
 	Size int `json:"size"`
+}
+
+// ToName is the display name in To; empty where there is none.
+func (m Message) ToName() string {
+	name, _, ok := strings.Cut(m.To, "<")
+	if !ok {
+		return ""
+	}
+	return strings.Trim(strings.TrimSpace(name), `"`)
 }
 
 // Summary is the state of the inbox. Delivery means one mail for one recipient.
