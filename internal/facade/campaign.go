@@ -53,7 +53,7 @@ func (f *facade) sendCampaign(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	request := &campaignRequest{fields: map[string]string{}, list: newSpool(f.SpoolDir)}
+	request := &campaignRequest{fields: map[string]string{}, list: newSpool(f.SpoolDir), most: f.MaxRecipients}
 	defer request.list.close()
 	content, err := request.read(http.MaxBytesReader(w, r.Body, f.MaxBody), f.DefaultFrom)
 	switch {

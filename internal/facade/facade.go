@@ -18,17 +18,16 @@ import (
 
 // Defaults and limits.
 const (
-	// MaxRecipients is the limit of one request's list.
-	MaxRecipients = 1_000_000
 	// MaxSubject is the limit of a subject, in characters: one line of RFC 5322 section 2.1.1.
 	MaxSubject = 998
 	// MaxContent is the limit of any one value in a request, the mail's body among them, in bytes.
 	MaxContent = 2 << 20
 
-	// DefaultMaxBody, DefaultMaxInFlight and DefaultMaxQueue are what zero stands for in Config.
-	DefaultMaxBody     = 128 << 20
-	DefaultMaxInFlight = 64
-	DefaultMaxQueue    = 10_000
+	// DefaultMaxBody and those below are what zero stands for in Config.
+	DefaultMaxBody       = 128 << 20
+	DefaultMaxRecipients = 1_000_000
+	DefaultMaxInFlight   = 64
+	DefaultMaxQueue      = 10_000
 )
 
 // Jobs tells how a job stands.
@@ -55,9 +54,11 @@ type Config struct {
 	Keys []string
 	// MaxQueue is the number of waiting jobs at which campaigns are refused with 503.
 	MaxQueue int64
-	// MaxBody is the largest request body in bytes; MaxInFlight the number of requests worked on at once.
-	MaxBody     int64
-	MaxInFlight int
+	// MaxBody is the largest request body in bytes, MaxRecipients the longest list in it, MaxInFlight the number of
+	// requests worked on at once.
+	MaxBody       int64
+	MaxRecipients int
+	MaxInFlight   int
 	// JobSize is the number of recipients of one job; 0 means campaign.DefaultJobSize.
 	JobSize int
 	// DefaultFrom is the sender of requests that name none; the zero value makes them name one.
@@ -114,8 +115,8 @@ func (c Config) check() error {
 		return errors.New("facade: Ledger, Jobs, Doorbell and QueueLength are required")
 	case len(c.Keys) == 0:
 		return errors.New("facade: at least one key is required")
-	case c.MaxQueue < 0 || c.MaxBody < 0 || c.MaxInFlight < 0 || c.JobSize < 0:
-		return errors.New("facade: MaxQueue, MaxBody, MaxInFlight and JobSize must not be negative")
+	case c.MaxQueue < 0 || c.MaxBody < 0 || c.MaxRecipients < 0 || c.MaxInFlight < 0 || c.JobSize < 0:
+		return errors.New("facade: MaxQueue, MaxBody, MaxRecipients, MaxInFlight and JobSize must not be negative")
 	}
 	for i, key := range c.Keys {
 		if key == "" {
@@ -131,6 +132,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxBody == 0 {
 		c.MaxBody = DefaultMaxBody
+	}
+	if c.MaxRecipients == 0 {
+		c.MaxRecipients = DefaultMaxRecipients
 	}
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = DefaultMaxInFlight

@@ -258,7 +258,7 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 		{"ledger", func(c *facade.Config) { c.Ledger = nil }, "facade: Ledger, Jobs, Doorbell and QueueLength are required"},
 		{"keys", func(c *facade.Config) { c.Keys = nil }, "facade: at least one key is required"},
 		{"empty key", func(c *facade.Config) { c.Keys = []string{"k", ""} }, "facade: key number 2 is empty"},
-		{"negative", func(c *facade.Config) { c.MaxBody = -1 }, "facade: MaxQueue, MaxBody, MaxInFlight and JobSize must not be negative"},
+		{"negative", func(c *facade.Config) { c.MaxBody = -1 }, "facade: MaxQueue, MaxBody, MaxRecipients, MaxInFlight and JobSize must not be negative"},
 	}
 	for _, tt := range tests {
 		cfg := good

@@ -54,7 +54,7 @@ func (f *facade) observe(route string, level slog.Level, next http.HandlerFunc) 
 		defer func() {
 			took := f.Now().Sub(begin)
 			f.Metrics.Request(route, recorder.code(), took)
-			f.Logger.Log(r.Context(), level, "Answered a request", "route", route, "status", recorder.code(), "took", took,
+			f.Logger.Log(r.Context(), level, "Answered a request", "route", route, "status", recorder.code(), "seconds", took.Seconds(),
 				"bytes", recorder.bytes, "requestId", id)
 		}()
 		next(recorder, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))

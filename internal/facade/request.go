@@ -31,6 +31,7 @@ var errStop = errors.New("the rest is not read")
 type campaignRequest struct {
 	fields   map[string]string // the texts that were given
 	list     *spool
+	most     int // entries that the list may have
 	hasList  bool
 	problems []problem
 }
@@ -173,8 +174,8 @@ func (c *campaignRequest) readList(decoder *json.Decoder) error {
 		return c.stop(wrong("list_type", "must be a list of addresses, or of {email, name, variables}", "recipients"))
 	}
 	for position := 0; decoder.More(); position++ {
-		if position == MaxRecipients {
-			return c.stop(wrong("too_long", fmt.Sprintf("has more than %d entries", MaxRecipients), "recipients"))
+		if position == c.most {
+			return c.stop(wrong("too_long", fmt.Sprintf("has more than %d entries", c.most), "recipients"))
 		}
 		var raw json.RawMessage
 		if err := decoder.Decode(&raw); err != nil {
