@@ -3,6 +3,7 @@ package inbox
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"html"
 	"io"
@@ -10,8 +11,12 @@ import (
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net/textproto"
-	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/html/charset"
+	"golang.org/x/text/unicode/norm"
 )
 
 const (
@@ -37,7 +42,7 @@ type Page struct {
 
 // list returns a page of the mails in which every word of the query is found.
 func (s *store) list(query string, page int) Page {
-	words := strings.Fields(strings.ToLower(query))
+	words := strings.Fields(fold(query))
 	s.mu.RLock()
 	entries := s.entries // entries are only ever appended: a copy of the slice stays valid
 	s.mu.RUnlock()
@@ -72,7 +77,7 @@ func (s *store) matches(m Message, words []string, inText bool) bool {
 	if len(words) == 0 {
 		return true
 	}
-	fields := strings.ToLower(strings.Join([]string{
+	fields := fold(strings.Join([]string{
 		m.Sender, strings.Join(m.Recipients, " "), m.From, m.To, m.Subject, m.MessageID,
 	}, "\n"))
 	missing := make([]string, 0, len(words))
@@ -88,7 +93,7 @@ func (s *store) matches(m Message, words []string, inText bool) bool {
 	if err != nil {
 		return false
 	}
-	text := strings.ToLower(searchText(raw))
+	text := fold(searchText(raw))
 	for _, word := range missing {
 		if !strings.Contains(text, word) {
 			return false
@@ -110,7 +115,46 @@ func searchText(raw []byte) string {
 	return text.String()
 }
 
-var tag = regexp.MustCompile(`(?s)<style.*?</style>|<[^>]*>`)
+// fold makes spellings alike for the search: lower case, without accents.
+func fold(s string) string {
+	s = strings.ToLower(s)
+	if isASCII(s) {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return r
+	}, norm.NFD.String(s))
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// stripTags returns what is between the tags of an HTML text, style sheets left out.
+func stripTags(page string) string {
+	var text strings.Builder
+	for page != "" {
+		before, rest, found := strings.Cut(page, "<")
+		text.WriteString(before)
+		text.WriteByte(' ')
+		if !found {
+			break
+		}
+		if len(rest) >= 5 && strings.EqualFold(rest[:5], "style") {
+			_, rest, _ = strings.Cut(rest, "</")
+		}
+		_, page, _ = strings.Cut(rest, ">")
+	}
+	return html.UnescapeString(text.String())
+}
 
 func appendText(text *strings.Builder, header textproto.MIMEHeader, body io.Reader, parts *int) {
 	if *parts++; *parts > maxParts {
@@ -128,7 +172,11 @@ func appendText(text *strings.Builder, header textproto.MIMEHeader, body io.Read
 			if err != nil {
 				return
 			}
+			before := text.Len()
 			appendText(text, part.Header, part, parts)
+			if kind == "multipart/alternative" && text.Len() > before {
+				return // the others say the same
+			}
 		}
 	case strings.HasPrefix(kind, "text/"):
 		switch strings.ToLower(strings.TrimSpace(header.Get("Content-Transfer-Encoding"))) {
@@ -137,9 +185,12 @@ func appendText(text *strings.Builder, header textproto.MIMEHeader, body io.Read
 		case "base64":
 			body = base64.NewDecoder(base64.StdEncoding, body)
 		}
+		if decoded, err := charset.NewReaderLabel(cmp.Or(params["charset"], "utf-8"), body); err == nil {
+			body = decoded
+		}
 		content, _ := io.ReadAll(body) // what was decoded before an error is worth searching
 		if kind == "text/html" {
-			content = []byte(html.UnescapeString(tag.ReplaceAllString(string(content), " ")))
+			content = []byte(stripTags(string(content)))
 		}
 		text.Write(content)
 		text.WriteByte('\n')

@@ -35,6 +35,7 @@ func TestListIsPagedAndSearched(t *testing.T) {
 		{"sender's name", "niña user08", 1, Page{Query: "niña user08", Page: 1, Pages: 1, Total: 1}, []uint64{9}},
 		{"subject and address", "user1 letter 1", 1, Page{Query: "user1 letter 1", Page: 1, Pages: 1, Total: 10}, []uint64{20, 19, 18}},
 		{"decoded text", "grüne wald", 1, Page{Query: "grüne wald", Page: 1, Pages: 1, Total: 5}, []uint64{48, 38, 28}},
+		{"decoded text without accents", "GRUNE", 1, Page{Query: "GRUNE", Page: 1, Pages: 1, Total: 5}, []uint64{48, 38, 28}},
 		{"nothing", "grüne wiese", 1, Page{Query: "grüne wiese", Page: 1, Pages: 1, Total: 0}, nil},
 	}
 	for _, test := range tests {
@@ -216,6 +217,24 @@ func TestMailsThatMakeNoSense(t *testing.T) {
 		}
 		get(t, in, fmt.Sprintf("/api/messages/%d", id))
 		get(t, in, "/?query=somewhere")
+	}
+}
+
+func TestSearchText(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ raw, want string }{
+		"the text of alternatives": {multipartMail("<p>HTML</p>"), "El árbol <3\n alert(1) "},
+		"HTML":                     {"Content-Type: text/html\r\n\r\n<style>p{}</style><p>Caf&eacute;<br>ol\u00e9</p", "  Café olé "},
+		"base64":                   {"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\nSG9s\r\nYQ==\r\n", "Hola"},
+		"no header":                {"nothing", "nothing"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(test.want, strings.TrimSuffix(searchText([]byte(test.raw)), "\n")); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
 	}
 }
 
