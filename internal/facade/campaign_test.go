@@ -52,7 +52,8 @@ func TestSendCampaign(t *testing.T) {
 					Address: "ana@example.com", Name: "Ana López",
 					Variables: map[string]string{"code": "A1", "n": "7", "ok": "true", "none": ""},
 				},
-				{Address: "b@xn--espaa-rta.example"}, {Address: "c@example.com"},
+				{Address: "b@xn--espaa-rta.example"},
+				{Address: "c@example.com"},
 			},
 		},
 		{
@@ -127,64 +128,100 @@ func TestSendCampaignRefuses(t *testing.T) {
 		detail []string
 	}{
 		{"nothing", ``, "position 0: the JSON object ends too early", []string{problem("json_invalid", "the JSON object ends too early", ",0")}},
-		{"no JSON", `subject=Hi`, "position 1: this is not JSON: invalid character 's' looking for beginning of value",
-			[]string{problem("json_invalid", "this is not JSON: invalid character 's' looking for beginning of value", ",1")}},
-		{"cut off", `{` + rest + `,"recipients":["ana@example.com"`, "position 61: the JSON object ends too early",
-			[]string{problem("json_invalid", "the JSON object ends too early", ",61")}},
-		{"two objects", `{` + rest + `,` + everybody + `}{}`, "position 63: something follows the JSON object",
-			[]string{problem("json_invalid", "something follows the JSON object", ",63")}},
+		{
+			"no JSON", `subject=Hi`, "position 1: this is not JSON: invalid character 's' looking for beginning of value",
+			[]string{problem("json_invalid", "this is not JSON: invalid character 's' looking for beginning of value", ",1")},
+		},
+		{
+			"cut off", `{` + rest + `,"recipients":["ana@example.com"`, "position 61: the JSON object ends too early",
+			[]string{problem("json_invalid", "the JSON object ends too early", ",61")},
+		},
+		{
+			"two objects", `{` + rest + `,` + everybody + `}{}`, "position 63: something follows the JSON object",
+			[]string{problem("json_invalid", "something follows the JSON object", ",63")},
+		},
 		{"a list", `["ana@example.com"]`, "must be a JSON object", []string{problem("model_attributes_type", "must be a JSON object", "")}},
 		{"an empty object", `{}`, "subject: is required (and 2 more: see detail)", []string{
 			problem("missing", "is required", `,"subject"`), problem("missing", "is required", `,"body"`),
-			problem("missing", "is required", `,"recipients"`)}},
-		{"wrong types", `{"subject":1,"body":null,"recipients":[],"content_type":["a"],"from":{}}`,
-			"subject: must be a text (and 4 more: see detail)", []string{
+			problem("missing", "is required", `,"recipients"`),
+		}},
+		{
+			"wrong types", `{"subject":1,"body":null,"recipients":[],"content_type":["a"],"from":{}}`,
+			"subject: must be a text (and 4 more: see detail)",
+			[]string{
 				problem("string_type", "must be a text", `,"subject"`), problem("string_type", "must be a text", `,"body"`),
 				problem("string_type", "must be a text", `,"content_type"`), problem("string_type", "must be a text", `,"from"`),
-				problem("too_short", "must have at least 1 entry", `,"recipients"`)}},
-		{"wrong values", `{"subject":"a\r\nBcc: b","body":"a\u0000b",` + everybody + `,"content_type":"text/x","from":"a@b, c@d"}`,
-			"subject: must be one line without control characters (and 3 more: see detail)", []string{
+				problem("too_short", "must have at least 1 entry", `,"recipients"`),
+			},
+		},
+		{
+			"wrong values", `{"subject":"a\r\nBcc: b","body":"a\u0000b",` + everybody + `,"content_type":"text/x","from":"a@b, c@d"}`,
+			"subject: must be one line without control characters (and 3 more: see detail)",
+			[]string{
 				problem("value_error", "must be one line without control characters", `,"subject"`),
 				problem("value_error", "must be one address, such as news@example.com or News <news@example.com>", `,"from"`),
 				problem("value_error", "must not have NUL characters", `,"body"`),
-				problem("literal_error", "must be text/plain or text/html", `,"content_type"`)}},
+				problem("literal_error", "must be text/plain or text/html", `,"content_type"`),
+			},
+		},
 		{"empty texts", `{"subject":" ","body":"\n",` + everybody + `}`, "subject: must not be empty (and 1 more: see detail)", []string{
-			problem("string_too_short", "must not be empty", `,"subject"`), problem("string_too_short", "must not be empty", `,"body"`)}},
-		{"a long subject", `{"subject":"` + strings.Repeat("é", 999) + `","body":"text",` + everybody + `}`,
-			"subject: must have at most 998 characters", []string{problem("string_too_long", "must have at most 998 characters", `,"subject"`)}},
-		{"twice", `{` + rest + `,` + everybody + `,` + everybody + `,"subject":"b"}`, "recipients: is given twice (and 1 more: see detail)",
-			[]string{problem("duplicate", "is given twice", `,"recipients"`), problem("duplicate", "is given twice", `,"subject"`)}},
-		{"no list", `{` + rest + `,"recipients":"ana@example.com"}`,
+			problem("string_too_short", "must not be empty", `,"subject"`), problem("string_too_short", "must not be empty", `,"body"`),
+		}},
+		{
+			"a long subject", `{"subject":"` + strings.Repeat("é", 999) + `","body":"text",` + everybody + `}`,
+			"subject: must have at most 998 characters",
+			[]string{problem("string_too_long", "must have at most 998 characters", `,"subject"`)},
+		},
+		{
+			"twice", `{` + rest + `,` + everybody + `,` + everybody + `,"subject":"b"}`, "recipients: is given twice (and 1 more: see detail)",
+			[]string{problem("duplicate", "is given twice", `,"recipients"`), problem("duplicate", "is given twice", `,"subject"`)},
+		},
+		{
+			"no list", `{` + rest + `,"recipients":"ana@example.com"}`,
 			"recipients: must be a list of addresses, or of {email, name, variables}",
-			[]string{problem("list_type", "must be a list of addresses, or of {email, name, variables}", `,"recipients"`)}},
-		{"wrong entries", `{` + rest + `,"recipients":["ok@example.com",1,{},{"email":2},{"email":"a@b.cd","name":[]},` +
-			`{"email":"a@b.cd","variables":"x"},{"email":"a@b.cd","variables":{"x":{}}}]}`,
-			"recipients[1]: " + entries + " (and 5 more: see detail)", []string{
+			[]string{problem("list_type", "must be a list of addresses, or of {email, name, variables}", `,"recipients"`)},
+		},
+		{
+			"wrong entries", `{` + rest + `,"recipients":["ok@example.com",1,{},{"email":2},{"email":"a@b.cd","name":[]},` +
+				`{"email":"a@b.cd","variables":"x"},{"email":"a@b.cd","variables":{"x":{}}}]}`,
+			"recipients[1]: " + entries + " (and 5 more: see detail)",
+			[]string{
 				problem("string_type", entries, `,"recipients",1`),
 				problem("missing", "is required", `,"recipients",2,"email"`),
 				problem("string_type", "must be a text", `,"recipients",3,"email"`),
 				problem("string_type", "must be a text", `,"recipients",4,"name"`),
 				problem("dict_type", "must be an object of texts", `,"recipients",5,"variables"`),
-				problem("string_type", "must have texts, numbers, true, false or null as values", `,"recipients",6,"variables"`)}},
-		{"too many wrong entries", `{` + rest + `,"recipients":[` + strings.Repeat("1,", 50) + `1]}`,
+				problem("string_type", "must have texts, numbers, true, false or null as values", `,"recipients",6,"variables"`),
+			},
+		},
+		{
+			"too many wrong entries", `{` + rest + `,"recipients":[` + strings.Repeat("1,", 50) + `1]}`,
 			"recipients[0]: " + entries + " (and 19 more: see detail)", func() (all []string) {
 				for i := range 20 {
 					all = append(all, problem("string_type", entries, fmt.Sprintf(`,"recipients",%d`, i)))
 				}
 				return all
-			}()},
-		{"too many entries", `{` + rest + `,"recipients":[` + strings.Repeat(`"",`, 100) + `""]}`,
-			"recipients: has more than 100 entries", []string{problem("too_long", "has more than 100 entries", `,"recipients"`)}},
-		{"a huge value", `{` + rest + `,"recipients":["` + strings.Repeat("a", 9<<20) + `"]}`,
+			}(),
+		},
+		{
+			"too many entries", `{` + rest + `,"recipients":[` + strings.Repeat(`"",`, 100) + `""]}`,
+			"recipients: has more than 100 entries",
+			[]string{problem("too_long", "has more than 100 entries", `,"recipients"`)},
+		},
+		{
+			"a huge value", `{` + rest + `,"recipients":["` + strings.Repeat("a", 9<<20) + `"]}`,
 			"position 44: the value that begins here has more than 2097152 bytes",
-			[]string{problem("too_long", "the value that begins here has more than 2097152 bytes", ",44")}},
+			[]string{problem("too_long", "the value that begins here has more than 2097152 bytes", ",44")},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, func(cfg *facade.Config) { cfg.MaxRecipients = 100 })
-			want := reply{http.StatusUnprocessableEntity, headers(),
-				fmt.Sprintf(`{"ok":false,"error":%q,"detail":[%s]}`, tt.error, strings.Join(tt.detail, ","))}
+			want := reply{
+				http.StatusUnprocessableEntity, headers(),
+				fmt.Sprintf(`{"ok":false,"error":%q,"detail":[%s]}`, tt.error, strings.Join(tt.detail, ",")),
+			}
 			if diff := cmp.Diff(want, f.send(tt.body)); diff != "" {
 				t.Errorf("answer (-want +got):\n%s", diff)
 			}
@@ -198,12 +235,16 @@ func TestSendCampaignRefuses(t *testing.T) {
 func TestSendCampaignRefusesLists(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, list, error, detail string }{
-		{"nobody valid", `"x","y@",""`, "recipients: none of the 3 addresses can be mailed",
-			problem("value_error", "none of the 3 addresses can be mailed", `,"recipients"`)},
-		{"a name that is too long", `"a@example.com","b@example.com","c@example.com","d@example.com",{"email":"e@example.com","name":"` +
-			strings.Repeat("n", recipients.MaxName+1) + `"}`,
+		{
+			"nobody valid", `"x","y@",""`, "recipients: none of the 3 addresses can be mailed",
+			problem("value_error", "none of the 3 addresses can be mailed", `,"recipients"`),
+		},
+		{
+			"a name that is too long", `"a@example.com","b@example.com","c@example.com","d@example.com",{"email":"e@example.com","name":"` +
+				strings.Repeat("n", recipients.MaxName+1) + `"}`,
 			fmt.Sprintf("recipients[4]: the name is longer than %d characters", recipients.MaxName),
-			problem("value_error", fmt.Sprintf("the name is longer than %d characters", recipients.MaxName), `,"recipients",4`)},
+			problem("value_error", fmt.Sprintf("the name is longer than %d characters", recipients.MaxName), `,"recipients",4`),
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -229,8 +270,10 @@ func acceptedSmall(queued bool) reply {
 func TestSendCampaignWithoutASender(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(cfg *facade.Config) { cfg.DefaultFrom = mail.Address{} })
-	want := reply{http.StatusUnprocessableEntity, headers(),
-		`{"ok":false,"error":"from: is required","detail":[` + problem("missing", "is required", `,"from"`) + `]}`}
+	want := reply{
+		http.StatusUnprocessableEntity, headers(),
+		`{"ok":false,"error":"from: is required","detail":[` + problem("missing", "is required", `,"from"`) + `]}`,
+	}
 	if diff := cmp.Diff(want, f.send(small)); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
@@ -238,8 +281,10 @@ func TestSendCampaignWithoutASender(t *testing.T) {
 
 func TestSendCampaignAndTheQueue(t *testing.T) {
 	t.Parallel()
-	full := reply{http.StatusServiceUnavailable, headers("Retry-After", "5"),
-		`{"ok":false,"error":"the queue is full: try again later"}`}
+	full := reply{
+		http.StatusServiceUnavailable, headers("Retry-After", "5"),
+		`{"ok":false,"error":"the queue is full: try again later"}`,
+	}
 	tests := []struct {
 		name    string
 		waiting int64
@@ -280,8 +325,10 @@ func TestSendCampaignAndTheDatabase(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		f.ledger.writeShard = failSecond(errAway)
-		want := reply{http.StatusServiceUnavailable, headers("Retry-After", "5"),
-			`{"ok":false,"error":"the database is not available: try again later"}`}
+		want := reply{
+			http.StatusServiceUnavailable, headers("Retry-After", "5"),
+			`{"ok":false,"error":"the database is not available: try again later"}`,
+		}
 		if diff := cmp.Diff(want, f.send(small)); diff != "" {
 			t.Errorf("answer (-want +got):\n%s", diff)
 		}
@@ -436,8 +483,10 @@ func TestSendCampaignWithoutRoomForTheList(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(cfg *facade.Config) { cfg.SpoolDir = "/does/not/exist" })
 	body := `{"subject":"Hi","body":"text","recipients":[` + strings.Repeat(`"somebody@example.com",`, 50_000) + `"x"]}`
-	want := reply{http.StatusServiceUnavailable, headers("Retry-After", "5"),
-		`{"ok":false,"error":"the server has no room for a list of this size: try again later"}`}
+	want := reply{
+		http.StatusServiceUnavailable, headers("Retry-After", "5"),
+		`{"ok":false,"error":"the server has no room for a list of this size: try again later"}`,
+	}
 	if diff := cmp.Diff(want, f.send(body)); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}

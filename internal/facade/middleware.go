@@ -50,14 +50,15 @@ func (f *facade) observe(route string, level slog.Level, next http.HandlerFunc) 
 		f.Metrics.InFlight(1)
 		defer f.Metrics.InFlight(-1)
 		recorder := &recorder{ResponseWriter: w}
+		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
 		// Deferred, so that an aborted request is told too.
 		defer func() {
 			took := f.Now().Sub(begin)
 			f.Metrics.Request(route, recorder.code(), took)
-			f.Logger.Log(r.Context(), level, "Answered a request", "route", route, "status", recorder.code(), "seconds", took.Seconds(),
+			f.Logger.Log(ctx, level, "Answered a request", "route", route, "status", recorder.code(), "seconds", took.Seconds(),
 				"bytes", recorder.bytes, "requestId", id)
 		}()
-		next(recorder, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
+		next(recorder, r.WithContext(ctx))
 	}
 }
 
@@ -72,6 +73,7 @@ func requestID(ctx context.Context) string {
 // recovering answers 500, without internals, where a handler panics.
 func (f *facade) recovering(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
 		defer func() {
 			cause := recover()
 			if cause == nil {
@@ -80,8 +82,8 @@ func (f *facade) recovering(next http.HandlerFunc) http.HandlerFunc {
 			if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so too
 				panic(cause)
 			}
-			f.Logger.Error("A request handler panicked", "cause", cause, "stack", string(debug.Stack()),
-				"requestId", requestID(r.Context()))
+			f.Logger.ErrorContext(ctx, "A request handler panicked", "cause", cause, "stack", string(debug.Stack()),
+				"requestId", requestID(ctx))
 			if recorder, ok := w.(*recorder); ok && recorder.status == 0 {
 				answer(w, http.StatusInternalServerError, failure{Error: "internal error"})
 			}

@@ -29,7 +29,7 @@ func (o *Sender) Validate() error {
 	}
 	parsed, err := netmail.ParseAddress(o.From)
 	if err != nil || !plainAddress(parsed.Address) {
-		return Problem{"SMTP_FROM", "must be one e-mail address, such as news@example.com or News <news@example.com>"}
+		return SettingError{"SMTP_FROM", "must be one e-mail address, such as news@example.com or News <news@example.com>"}
 	}
 	return nil
 }
@@ -73,19 +73,29 @@ type SMTP struct {
 // Bind implements Area.
 func (o *SMTP) Bind(b *Binder) {
 	b.Area("SMTP")
-	b.String(&o.Server, Spec{Variable: "SMTP_SERVER", Required: !o.Embedded, Embedded: o.Embedded,
-		Meaning: "host name or IP address of the relay"})
+	b.String(&o.Server, Spec{
+		Variable: "SMTP_SERVER", Required: !o.Embedded, Embedded: o.Embedded,
+		Meaning: "host name or IP address of the relay",
+	})
 	b.Int(&o.Port, Spec{Variable: "SMTP_PORT", Default: "587", Meaning: "port of the relay; 465 means implicit TLS"}, 1, 65535)
 	b.String(&o.Username, Spec{Variable: "SMTP_USERNAME", Meaning: "user of the relay, together with SMTP_PASSWORD"})
 	b.Password(&o.Password, Spec{Variable: "SMTP_PASSWORD", Meaning: "password of the relay, together with SMTP_USERNAME"})
-	b.Bool(&o.UseTLS, Spec{Variable: "SMTP_USE_TLS", Default: "true",
-		Meaning: "true: implicit TLS on port 465, else mandatory STARTTLS; false: plain"})
-	b.Duration(&o.SendInterval, Spec{Variable: "SMTP_SEND_INTERVAL", Default: "0s",
-		Meaning: "least time between two mails of this account, over all workers together"}, 0, 24*time.Hour)
-	b.Int(&o.MaxConnections, Spec{Variable: "SMTP_MAX_CONNECTIONS", Default: "10",
-		Meaning: "SMTP connections of one worker process"}, 1, 1000)
-	b.String(&o.HELOName, Spec{Variable: "SMTP_HELO_NAME",
-		Meaning: "name given in EHLO; the machine's host name unless set"})
+	b.Bool(&o.UseTLS, Spec{
+		Variable: "SMTP_USE_TLS", Default: "true",
+		Meaning: "true: implicit TLS on port 465, else mandatory STARTTLS; false: plain",
+	})
+	b.Duration(&o.SendInterval, Spec{
+		Variable: "SMTP_SEND_INTERVAL", Default: "0s",
+		Meaning: "least time between two mails of this account, over all workers together",
+	}, 0, 24*time.Hour)
+	b.Int(&o.MaxConnections, Spec{
+		Variable: "SMTP_MAX_CONNECTIONS", Default: "10",
+		Meaning: "SMTP connections of one worker process",
+	}, 1, 1000)
+	b.String(&o.HELOName, Spec{
+		Variable: "SMTP_HELO_NAME",
+		Meaning:  "name given in EHLO; the machine's host name unless set",
+	})
 }
 
 // Validate implements Area.
@@ -93,22 +103,22 @@ func (o *SMTP) Validate() error {
 	var problems []error
 	switch {
 	case o.Server == "" && !o.Embedded:
-		problems = append(problems, Problem{"SMTP_SERVER", "is required: the host name or IP address of the relay, such as smtp.example.com"})
+		problems = append(problems, SettingError{"SMTP_SERVER", "is required: the host name or IP address of the relay, such as smtp.example.com"})
 	case strings.ContainsAny(o.Server, "/@ \t\r\n"):
-		problems = append(problems, Problem{"SMTP_SERVER", "must be a host name or IP address alone: no scheme, user or path (the port is SMTP_PORT)"})
+		problems = append(problems, SettingError{"SMTP_SERVER", "must be a host name or IP address alone: no scheme, user or path (the port is SMTP_PORT)"})
 	case strings.Count(o.Server, ":") == 1:
-		problems = append(problems, Problem{"SMTP_SERVER", "must be a host name or IP address alone: the port belongs into SMTP_PORT"})
+		problems = append(problems, SettingError{"SMTP_SERVER", "must be a host name or IP address alone: the port belongs into SMTP_PORT"})
 	}
 	if o.Username != "" && o.Password == "" {
-		problems = append(problems, Problem{"SMTP_PASSWORD", "is required where SMTP_USERNAME is set: set both or none"})
+		problems = append(problems, SettingError{"SMTP_PASSWORD", "is required where SMTP_USERNAME is set: set both or none"})
 	}
 	if o.Username == "" && o.Password != "" {
-		problems = append(problems, Problem{"SMTP_USERNAME", "is required where SMTP_PASSWORD is set: set both or none"})
+		problems = append(problems, SettingError{"SMTP_USERNAME", "is required where SMTP_PASSWORD is set: set both or none"})
 	}
 	if o.HELOName == "" {
 		o.HELOName = hostname()
 	} else if strings.ContainsFunc(o.HELOName, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		problems = append(problems, Problem{"SMTP_HELO_NAME", "must be a host name in ASCII, without blanks"})
+		problems = append(problems, SettingError{"SMTP_HELO_NAME", "must be a host name in ASCII, without blanks"})
 	}
 	return errors.Join(problems...)
 }

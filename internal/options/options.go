@@ -18,7 +18,7 @@ type Lookup func(name string) (string, bool)
 type Area interface {
 	// Bind declares the area's settings.
 	Bind(b *Binder)
-	// Validate checks what one value alone can't tell. It returns Problems, joined.
+	// Validate checks what one value alone can't tell. It returns SettingErrors, joined.
 	Validate() error
 }
 
@@ -31,8 +31,8 @@ type Command struct {
 	Areas   []Area
 }
 
-// Problem is one wrong setting.
-type Problem struct {
+// SettingError is one wrong setting.
+type SettingError struct {
 	// Variable is the environment variable; it is a flag or argument where no setting has that name.
 	Variable string
 	// Message says what is accepted. It never holds the value.
@@ -40,12 +40,12 @@ type Problem struct {
 }
 
 // Error implements error.
-func (p Problem) Error() string { return p.Variable + ": " + p.Message }
+func (p SettingError) Error() string { return p.Variable + ": " + p.Message }
 
 // InvalidError lists everything that is wrong with the settings of a command.
 type InvalidError struct {
 	Command  string
-	Problems []Problem
+	Problems []SettingError
 }
 
 // Error implements error: one line per problem.
@@ -81,7 +81,7 @@ func (c Command) Load(args []string, env Lookup, out io.Writer) error {
 	for _, s := range binder.settings {
 		if err := s.resolve(env); err != nil {
 			wrong[s.Variable] = true
-			problems = append(problems, Problem{Variable: s.Variable, Message: err.Error()})
+			problems = append(problems, SettingError{Variable: s.Variable, Message: err.Error()})
 		}
 	}
 	for _, area := range c.Areas {
@@ -133,8 +133,8 @@ func (c Command) WriteHelp(w io.Writer) error {
 }
 
 // parseArgs reads all flags, going on after unknown ones so that every mistake is found in one run.
-func parseArgs(flags *flag.FlagSet, args []string) ([]Problem, error) {
-	var problems []Problem
+func parseArgs(flags *flag.FlagSet, args []string) ([]SettingError, error) {
+	var problems []SettingError
 	afterUnknown := false
 	for {
 		err := flags.Parse(args)
@@ -143,7 +143,7 @@ func parseArgs(flags *flag.FlagSet, args []string) ([]Problem, error) {
 		}
 		rest := flags.Args()
 		if err != nil {
-			problems = append(problems, Problem{Variable: flagName(args[len(args)-len(rest)-1]), Message: flagProblem(err)})
+			problems = append(problems, SettingError{Variable: flagName(args[len(args)-len(rest)-1]), Message: flagProblem(err)})
 			args, afterUnknown = rest, true
 			continue
 		}
@@ -152,7 +152,7 @@ func parseArgs(flags *flag.FlagSet, args []string) ([]Problem, error) {
 		}
 		// What stands after an unknown flag may be its value: one message is enough.
 		if !afterUnknown {
-			problems = append(problems, Problem{Variable: "arguments", Message: "this command takes flags only (--name=value)"})
+			problems = append(problems, SettingError{Variable: "arguments", Message: "this command takes flags only (--name=value)"})
 		}
 		args, afterUnknown = rest[1:], true
 	}
@@ -172,22 +172,21 @@ func flagProblem(err error) string {
 }
 
 // problemsOf flattens what Validate returned.
-func problemsOf(err error) []Problem {
+func problemsOf(err error) []SettingError {
 	if err == nil {
 		return nil
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var all []Problem
+		var all []SettingError
 		for _, e := range joined.Unwrap() {
 			all = append(all, problemsOf(e)...)
 		}
 		return all
 	}
-	var p Problem
-	if errors.As(err, &p) {
-		return []Problem{p}
+	if p, ok := errors.AsType[SettingError](err); ok {
+		return []SettingError{p}
 	}
-	return []Problem{{Variable: "settings", Message: err.Error()}}
+	return []SettingError{{Variable: "settings", Message: err.Error()}}
 }
 
 // Secrets returns the secret values in the areas, for telemetry to mask: passwords, keys, and passwords inside URLs.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,9 +58,7 @@ func lookup(env map[string]string) options.Lookup {
 
 func with(changes map[string]string) map[string]string {
 	env := required()
-	for name, value := range changes {
-		env[name] = value
-	}
+	maps.Copy(env, changes)
 	return env
 }
 
@@ -175,8 +174,7 @@ func TestLoadRefusesEverythingAtOnce(t *testing.T) {
 	}
 	var a all
 	err := a.command().Load([]string{"--smpt-server=hunter2", "stray", "--worker-concurrency=none"}, lookup(env), &bytes.Buffer{})
-	var invalid *options.InvalidError
-	if !errors.As(err, &invalid) {
+	if _, ok := errors.AsType[*options.InvalidError](err); !ok {
 		t.Fatalf("error %v, want *InvalidError", err)
 	}
 	want := `wrong settings (see cartero everything --help):

@@ -40,39 +40,55 @@ type Retry struct {
 func (o *Worker) Bind(b *Binder) {
 	b.Area("Worker")
 	b.Int(&o.Concurrency, Spec{Variable: "WORKER_CONCURRENCY", Default: "4", Meaning: "jobs worked off at once"}, 1, 1000)
-	journal := Spec{Variable: "WORKER_JOURNAL_DIR", Default: "/var/lib/cartero", Embedded: o.Embedded,
-		Meaning: "directory of the delivery journal; it must outlive the process"}
+	journal := Spec{
+		Variable: "WORKER_JOURNAL_DIR", Default: "/var/lib/cartero", Embedded: o.Embedded,
+		Meaning: "directory of the delivery journal; it must outlive the process",
+	}
 	if o.Embedded {
 		journal.Default = ""
 	}
 	b.String(&o.JournalDir, journal)
-	b.Bool(&o.JournalSync, Spec{Variable: "WORKER_JOURNAL_SYNC", Default: "false",
-		Meaning: "flush the journal to disk before each final dot, so that it survives the loss of the node"})
-	b.Duration(&o.Lease, Spec{Variable: "WORKER_LEASE", Default: "60s",
-		Meaning: "how long a worker's claim on recipients holds without being renewed"}, 10*time.Second, time.Hour)
-	b.Duration(&o.ShutdownGrace, Spec{Variable: "WORKER_SHUTDOWN_GRACE", Default: "100s",
-		Meaning: "how long mails in flight may take to finish after SIGTERM; keep it below terminationGracePeriodSeconds"}, 0, time.Hour)
-	b.Int(&o.Retry.MaxAttempts, Spec{Variable: "RETRY_MAX_ATTEMPTS", Default: "6",
-		Meaning: "attempts per recipient, the first included"}, 1, 100)
-	b.Duration(&o.Retry.InitialBackoff, Spec{Variable: "RETRY_INITIAL_BACKOFF", Default: "60s",
-		Meaning: "wait before the second attempt; it doubles from there, with jitter"}, time.Second, 24*time.Hour)
-	b.Duration(&o.Retry.MaxBackoff, Spec{Variable: "RETRY_MAX_BACKOFF", Default: "4h",
-		Meaning: "longest wait between two attempts"}, time.Second, 7*24*time.Hour)
-	b.Duration(&o.Retry.MaxAge, Spec{Variable: "RETRY_MAX_AGE", Default: "48h",
-		Meaning: "time after the first attempt at which a recipient is given up"}, time.Second, 30*24*time.Hour)
+	b.Bool(&o.JournalSync, Spec{
+		Variable: "WORKER_JOURNAL_SYNC", Default: "false",
+		Meaning: "flush the journal to disk before each final dot, so that it survives the loss of the node",
+	})
+	b.Duration(&o.Lease, Spec{
+		Variable: "WORKER_LEASE", Default: "60s",
+		Meaning: "how long a worker's claim on recipients holds without being renewed",
+	}, 10*time.Second, time.Hour)
+	b.Duration(&o.ShutdownGrace, Spec{
+		Variable: "WORKER_SHUTDOWN_GRACE", Default: "100s",
+		Meaning: "how long mails in flight may take to finish after SIGTERM; keep it below terminationGracePeriodSeconds",
+	}, 0, time.Hour)
+	b.Int(&o.Retry.MaxAttempts, Spec{
+		Variable: "RETRY_MAX_ATTEMPTS", Default: "6",
+		Meaning: "attempts per recipient, the first included",
+	}, 1, 100)
+	b.Duration(&o.Retry.InitialBackoff, Spec{
+		Variable: "RETRY_INITIAL_BACKOFF", Default: "60s",
+		Meaning: "wait before the second attempt; it doubles from there, with jitter",
+	}, time.Second, 24*time.Hour)
+	b.Duration(&o.Retry.MaxBackoff, Spec{
+		Variable: "RETRY_MAX_BACKOFF", Default: "4h",
+		Meaning: "longest wait between two attempts",
+	}, time.Second, 7*24*time.Hour)
+	b.Duration(&o.Retry.MaxAge, Spec{
+		Variable: "RETRY_MAX_AGE", Default: "48h",
+		Meaning: "time after the first attempt at which a recipient is given up",
+	}, time.Second, 30*24*time.Hour)
 }
 
 // Validate implements Area.
 func (o *Worker) Validate() error {
 	var problems []error
 	if o.JournalDir != "" && !filepath.IsAbs(o.JournalDir) && !o.Embedded {
-		problems = append(problems, Problem{"WORKER_JOURNAL_DIR", "must be an absolute path"})
+		problems = append(problems, SettingError{"WORKER_JOURNAL_DIR", "must be an absolute path"})
 	}
 	if o.Retry.InitialBackoff > o.Retry.MaxBackoff {
-		problems = append(problems, Problem{"RETRY_INITIAL_BACKOFF", "must not be longer than RETRY_MAX_BACKOFF"})
+		problems = append(problems, SettingError{"RETRY_INITIAL_BACKOFF", "must not be longer than RETRY_MAX_BACKOFF"})
 	}
 	if o.Retry.MaxBackoff > o.Retry.MaxAge {
-		problems = append(problems, Problem{"RETRY_MAX_BACKOFF", "must not be longer than RETRY_MAX_AGE"})
+		problems = append(problems, SettingError{"RETRY_MAX_BACKOFF", "must not be longer than RETRY_MAX_AGE"})
 	}
 	return errors.Join(problems...)
 }
@@ -85,8 +101,10 @@ type Outbox struct {
 // Bind implements Area.
 func (o *Outbox) Bind(b *Binder) {
 	b.Area("Outbox")
-	b.Duration(&o.SweepInterval, Spec{Variable: "SWEEP_INTERVAL", Default: "15s",
-		Meaning: "time between two searches for jobs that belong into the queue and are not there"}, time.Second, time.Hour)
+	b.Duration(&o.SweepInterval, Spec{
+		Variable: "SWEEP_INTERVAL", Default: "15s",
+		Meaning: "time between two searches for jobs that belong into the queue and are not there",
+	}, time.Second, time.Hour)
 }
 
 // Validate implements Area.
@@ -111,26 +129,34 @@ type Facade struct {
 // Bind implements Area.
 func (o *Facade) Bind(b *Binder) {
 	b.Area("HTTP facade")
-	b.List(&o.Keys, Spec{Variable: "API_KEY", Required: !o.Embedded, Embedded: o.Embedded,
-		Meaning: "accepted value of X-API-Key, or several separated by commas (for rotation)"})
+	b.List(&o.Keys, Spec{
+		Variable: "API_KEY", Required: !o.Embedded, Embedded: o.Embedded,
+		Meaning: "accepted value of X-API-Key, or several separated by commas (for rotation)",
+	})
 	b.String(&o.Host, Spec{Variable: "SERVICE_HOST", Default: "0.0.0.0", Meaning: "address to listen on"})
 	b.Int(&o.Port, Spec{Variable: "SERVICE_PORT", Default: "8000", Meaning: "port to listen on"}, 0, 65535)
-	b.Bytes(&o.MaxBody, Spec{Variable: "FACADE_MAX_BODY", Default: "128MiB",
-		Meaning: "largest request body; larger ones are answered 413"}, 1<<10, 4<<30)
-	b.Int(&o.MaxInFlight, Spec{Variable: "FACADE_MAX_IN_FLIGHT", Default: "64",
-		Meaning: "requests worked on at once; more are answered 503"}, 1, 100_000)
-	b.String(&o.SpoolDir, Spec{Variable: "FACADE_SPOOL_DIR",
-		Meaning: "directory for lists over 1 MiB while they are checked; the system's temporary directory unless set"})
+	b.Bytes(&o.MaxBody, Spec{
+		Variable: "FACADE_MAX_BODY", Default: "128MiB",
+		Meaning: "largest request body; larger ones are answered 413",
+	}, 1<<10, 4<<30)
+	b.Int(&o.MaxInFlight, Spec{
+		Variable: "FACADE_MAX_IN_FLIGHT", Default: "64",
+		Meaning: "requests worked on at once; more are answered 503",
+	}, 1, 100_000)
+	b.String(&o.SpoolDir, Spec{
+		Variable: "FACADE_SPOOL_DIR",
+		Meaning:  "directory for lists over 1 MiB while they are checked; the system's temporary directory unless set",
+	})
 }
 
 // Validate implements Area.
 func (o *Facade) Validate() error {
 	if len(o.Keys) == 0 && !o.Embedded {
-		return Problem{"API_KEY", "is required: one key, or several separated by commas; openssl rand -hex 32 makes a good one"}
+		return SettingError{"API_KEY", "is required: one key, or several separated by commas; openssl rand -hex 32 makes a good one"}
 	}
 	for _, key := range o.Keys {
 		if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return Problem{"API_KEY", "must be visible ASCII characters without blanks, since it travels in an HTTP header"}
+			return SettingError{"API_KEY", "must be visible ASCII characters without blanks, since it travels in an HTTP header"}
 		}
 	}
 	return nil
@@ -158,15 +184,23 @@ type Operator struct {
 // Bind implements Area.
 func (o *Operator) Bind(b *Binder) {
 	b.Area("Operator")
-	b.Bool(&o.LeaderElect, Spec{Variable: "LEADER_ELECT", Default: "true",
-		Meaning: "let one of several replicas act, chosen through a Lease"})
-	b.String(&o.LeaderElectionNamespace, Spec{Variable: "LEADER_ELECTION_NAMESPACE",
-		Meaning: "namespace of that Lease; the pod's own unless set"})
+	b.Bool(&o.LeaderElect, Spec{
+		Variable: "LEADER_ELECT", Default: "true",
+		Meaning: "let one of several replicas act, chosen through a Lease",
+	})
+	b.String(&o.LeaderElectionNamespace, Spec{
+		Variable: "LEADER_ELECTION_NAMESPACE",
+		Meaning:  "namespace of that Lease; the pod's own unless set",
+	})
 	b.String(&o.WatchNamespace, Spec{Variable: "WATCH_NAMESPACE", Meaning: "the only namespace to watch; all unless set"})
-	b.Int(&o.MaxConcurrentReconciles, Spec{Variable: "MAX_CONCURRENT_RECONCILES", Default: "4",
-		Meaning: "campaigns reconciled at once"}, 1, 1000)
-	b.String(&o.Kubeconfig, Spec{Variable: "KUBECONFIG", Embedded: o.Embedded,
-		Meaning: "path of a kubeconfig; the pod's service account unless set"})
+	b.Int(&o.MaxConcurrentReconciles, Spec{
+		Variable: "MAX_CONCURRENT_RECONCILES", Default: "4",
+		Meaning: "campaigns reconciled at once",
+	}, 1, 1000)
+	b.String(&o.Kubeconfig, Spec{
+		Variable: "KUBECONFIG", Embedded: o.Embedded,
+		Meaning: "path of a kubeconfig; the pod's service account unless set",
+	})
 }
 
 // Validate implements Area.
@@ -174,14 +208,14 @@ func (o *Operator) Validate() error {
 	var problems []error
 	const accepted = "must be the name of one namespace: lower-case letters, digits and dashes, at most 63"
 	if !isNamespace(o.LeaderElectionNamespace) {
-		problems = append(problems, Problem{"LEADER_ELECTION_NAMESPACE", accepted})
+		problems = append(problems, SettingError{"LEADER_ELECTION_NAMESPACE", accepted})
 	}
 	if !isNamespace(o.WatchNamespace) {
-		problems = append(problems, Problem{"WATCH_NAMESPACE", accepted})
+		problems = append(problems, SettingError{"WATCH_NAMESPACE", accepted})
 	}
 	if o.Kubeconfig != "" && !strings.ContainsRune(o.Kubeconfig, os.PathListSeparator) {
 		if info, err := os.Stat(o.Kubeconfig); err != nil || info.IsDir() {
-			problems = append(problems, Problem{"KUBECONFIG", "must be the path of a readable file"})
+			problems = append(problems, SettingError{"KUBECONFIG", "must be the path of a readable file"})
 		}
 	}
 	return errors.Join(problems...)
@@ -218,10 +252,14 @@ func (o *Telemetry) Bind(b *Binder) {
 	b.Enum(&o.level, Spec{Variable: "LOG_LEVEL", Default: "info", Meaning: "debug, info, warn or error"},
 		"debug", "info", "warn", "error", "warning")
 	b.Enum(&o.LogFormat, Spec{Variable: "LOG_FORMAT", Default: LogJSON, Meaning: "json or text"}, LogJSON, LogText)
-	b.String(&o.MetricsAddress, Spec{Variable: "METRICS_BIND_ADDRESS", Default: ":8080",
-		Meaning: "address of /metrics; 0 turns it off"})
-	b.String(&o.HealthAddress, Spec{Variable: "HEALTH_PROBE_BIND_ADDRESS", Default: ":8081",
-		Meaning: "address of /livez and /readyz; 0 turns it off"})
+	b.String(&o.MetricsAddress, Spec{
+		Variable: "METRICS_BIND_ADDRESS", Default: ":8080",
+		Meaning: "address of /metrics; 0 turns it off",
+	})
+	b.String(&o.HealthAddress, Spec{
+		Variable: "HEALTH_PROBE_BIND_ADDRESS", Default: ":8081",
+		Meaning: "address of /livez and /readyz; 0 turns it off",
+	})
 }
 
 // Validate implements Area. It derives Level from what LOG_LEVEL says.
@@ -236,13 +274,13 @@ func (o *Telemetry) Validate() error {
 	}
 	var problems []error
 	if !isListenAddress(o.MetricsAddress) {
-		problems = append(problems, Problem{"METRICS_BIND_ADDRESS", "must be host:port, :port, or 0 for none"})
+		problems = append(problems, SettingError{"METRICS_BIND_ADDRESS", "must be host:port, :port, or 0 for none"})
 	}
 	if !isListenAddress(o.HealthAddress) {
-		problems = append(problems, Problem{"HEALTH_PROBE_BIND_ADDRESS", "must be host:port, :port, or 0 for none"})
+		problems = append(problems, SettingError{"HEALTH_PROBE_BIND_ADDRESS", "must be host:port, :port, or 0 for none"})
 	}
 	if o.MetricsAddress == o.HealthAddress && o.MetricsAddress != "0" && !strings.HasSuffix(o.MetricsAddress, ":0") {
-		problems = append(problems, Problem{"HEALTH_PROBE_BIND_ADDRESS", "must differ from METRICS_BIND_ADDRESS"})
+		problems = append(problems, SettingError{"HEALTH_PROBE_BIND_ADDRESS", "must differ from METRICS_BIND_ADDRESS"})
 	}
 	return errors.Join(problems...)
 }

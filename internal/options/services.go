@@ -30,10 +30,14 @@ type Database struct {
 // Bind implements Area.
 func (o *Database) Bind(b *Binder) {
 	b.Area("Database")
-	b.String(&o.URL, Spec{Variable: "DATABASE_URL", Required: !o.Embedded, Embedded: o.Embedded,
-		Meaning: "mysql://user:password@host:port/database, percent-encoded as Prisma writes it, or sqlite://path"})
-	b.Bool(&o.MigrateOnStart, Spec{Variable: "MIGRATE_ON_START", Default: "true",
-		Meaning: "bring the tables up to date at start"})
+	b.String(&o.URL, Spec{
+		Variable: "DATABASE_URL", Required: !o.Embedded, Embedded: o.Embedded,
+		Meaning: "mysql://user:password@host:port/database, percent-encoded as Prisma writes it, or sqlite://path",
+	})
+	b.Bool(&o.MigrateOnStart, Spec{
+		Variable: "MIGRATE_ON_START", Default: "true",
+		Meaning: "bring the tables up to date at start",
+	})
 }
 
 // Validate implements Area.
@@ -44,18 +48,18 @@ func (o *Database) Validate() error {
 	}
 	if path, ok := strings.CutPrefix(o.URL, "sqlite://"); ok {
 		if path == "" {
-			return Problem{"DATABASE_URL", accepted}
+			return SettingError{"DATABASE_URL", accepted}
 		}
 		return nil
 	}
 	parsed, err := url.Parse(o.URL)
 	if err != nil {
 		// The parser's message quotes the URL and with it the password.
-		return Problem{"DATABASE_URL", accepted + "; user and password must be percent-encoded (@ is %40, # is %23, / is %2F)"}
+		return SettingError{"DATABASE_URL", accepted + "; user and password must be percent-encoded (@ is %40, # is %23, / is %2F)"}
 	}
 	reachable := parsed.Hostname() != "" || parsed.Query().Get("socket") != ""
 	if parsed.Scheme != "mysql" || !reachable || strings.Trim(parsed.Path, "/") == "" {
-		return Problem{"DATABASE_URL", accepted}
+		return SettingError{"DATABASE_URL", accepted}
 	}
 	return nil
 }
@@ -64,7 +68,7 @@ func (o *Database) missing() error {
 	if o.Embedded {
 		return nil
 	}
-	return Problem{"DATABASE_URL", "is required: mysql://user:password@host:port/database or sqlite://path"}
+	return SettingError{"DATABASE_URL", "is required: mysql://user:password@host:port/database or sqlite://path"}
 }
 
 func (o *Database) secrets() []string { return urlSecrets(o.URL) }
@@ -80,8 +84,10 @@ type Redis struct {
 // Bind implements Area.
 func (o *Redis) Bind(b *Binder) {
 	b.Area("Redis")
-	b.String(&o.URL, Spec{Variable: "REDIS_URL", Required: !o.Embedded, Embedded: o.Embedded,
-		Meaning: "redis://user:password@host:port/0, rediss:// for TLS, or unix://path"})
+	b.String(&o.URL, Spec{
+		Variable: "REDIS_URL", Required: !o.Embedded, Embedded: o.Embedded,
+		Meaning: "redis://user:password@host:port/0, rediss:// for TLS, or unix://path",
+	})
 }
 
 // Validate implements Area.
@@ -91,17 +97,17 @@ func (o *Redis) Validate() error {
 		if o.Embedded {
 			return nil
 		}
-		return Problem{"REDIS_URL", "is required: redis://host:port/0, rediss://host:port/0 for TLS, or unix:///path"}
+		return SettingError{"REDIS_URL", "is required: redis://host:port/0, rediss://host:port/0 for TLS, or unix:///path"}
 	}
 	parsed, err := url.Parse(o.URL)
 	if err != nil {
-		return Problem{"REDIS_URL", accepted + "; user and password must be percent-encoded (@ is %40, # is %23, / is %2F)"}
+		return SettingError{"REDIS_URL", accepted + "; user and password must be percent-encoded (@ is %40, # is %23, / is %2F)"}
 	}
 	switch parsed.Scheme {
 	case "redis", "rediss":
 		number := strings.Trim(parsed.Path, "/")
 		if _, err := strconv.ParseUint(number, 10, 16); number != "" && err != nil {
-			return Problem{"REDIS_URL", "must end with the number of a database, such as /0; " + accepted}
+			return SettingError{"REDIS_URL", "must end with the number of a database, such as /0; " + accepted}
 		}
 		if parsed.Hostname() != "" {
 			return nil
@@ -111,7 +117,7 @@ func (o *Redis) Validate() error {
 			return nil
 		}
 	}
-	return Problem{"REDIS_URL", accepted}
+	return SettingError{"REDIS_URL", accepted}
 }
 
 func (o *Redis) secrets() []string { return urlSecrets(o.URL) }
@@ -171,32 +177,44 @@ func (o *Queue) Bind(b *Binder) {
 	b.Area("Queue")
 	b.String(&o.Name, Spec{Variable: "QUEUE_NAME_EMAIL", Default: "email-queue", Meaning: "name of the Bull queue"})
 	b.String(&o.Prefix, Spec{Variable: "BULL_PREFIX", Default: "bull", Meaning: "prefix of the queue's keys in Redis"})
-	b.Enum(&o.Dialect, Spec{Variable: "QUEUE_DIALECT", Default: DialectBull,
-		Meaning: "bull; bullmq is not supported yet"}, DialectBull, DialectBullMQ)
-	b.Enum(&o.Workers, Spec{Variable: "QUEUE_WORKERS", Default: WorkersCartero,
-		Meaning: "cartero, or mixed where Node workers share the queue"}, WorkersCartero, WorkersMixed)
-	b.Int(&o.MaxSize, Spec{Variable: "QUEUE_MAXSIZE", Default: "10000",
-		Meaning: "waiting jobs at which the HTTP facade answers 503"}, 1, 100_000_000)
-	b.Duration(&o.LockDuration, Spec{Variable: "BULL_LOCK_DURATION", Default: "30s",
-		Meaning: "how long a worker's lock on a job holds without being renewed"}, time.Second, time.Hour)
-	b.Duration(&o.StalledInterval, Spec{Variable: "BULL_STALLED_INTERVAL", Default: "30s",
-		Meaning: "time between two checks for jobs whose worker died"}, time.Second, time.Hour)
-	b.Int(&o.MaxStalledCount, Spec{Variable: "BULL_MAX_STALLED_COUNT", Default: "1",
-		Meaning: "how often a job may lose its worker before Bull calls it failed"}, 0, 1000)
+	b.Enum(&o.Dialect, Spec{
+		Variable: "QUEUE_DIALECT", Default: DialectBull,
+		Meaning: "bull; bullmq is not supported yet",
+	}, DialectBull, DialectBullMQ)
+	b.Enum(&o.Workers, Spec{
+		Variable: "QUEUE_WORKERS", Default: WorkersCartero,
+		Meaning: "cartero, or mixed where Node workers share the queue",
+	}, WorkersCartero, WorkersMixed)
+	b.Int(&o.MaxSize, Spec{
+		Variable: "QUEUE_MAXSIZE", Default: "10000",
+		Meaning: "waiting jobs at which the HTTP facade answers 503",
+	}, 1, 100_000_000)
+	b.Duration(&o.LockDuration, Spec{
+		Variable: "BULL_LOCK_DURATION", Default: "30s",
+		Meaning: "how long a worker's lock on a job holds without being renewed",
+	}, time.Second, time.Hour)
+	b.Duration(&o.StalledInterval, Spec{
+		Variable: "BULL_STALLED_INTERVAL", Default: "30s",
+		Meaning: "time between two checks for jobs whose worker died",
+	}, time.Second, time.Hour)
+	b.Int(&o.MaxStalledCount, Spec{
+		Variable: "BULL_MAX_STALLED_COUNT", Default: "1",
+		Meaning: "how often a job may lose its worker before Bull calls it failed",
+	}, 0, 1000)
 }
 
 // Validate implements Area.
 func (o *Queue) Validate() error {
 	var problems []error
 	if o.Dialect == DialectBullMQ {
-		problems = append(problems, Problem{"QUEUE_DIALECT", "bullmq is not supported yet: use bull, with workers built on the npm package bull"})
+		problems = append(problems, SettingError{"QUEUE_DIALECT", "bullmq is not supported yet: use bull, with workers built on the npm package bull"})
 	}
 	// A brace would make Redis Cluster hash only a part of the key.
 	if strings.ContainsAny(o.Name, " \t\r\n{}:") {
-		problems = append(problems, Problem{"QUEUE_NAME_EMAIL", "must be a name without blanks, braces or colons"})
+		problems = append(problems, SettingError{"QUEUE_NAME_EMAIL", "must be a name without blanks, braces or colons"})
 	}
 	if strings.ContainsAny(o.Prefix, " \t\r\n{}") {
-		problems = append(problems, Problem{"BULL_PREFIX", "must be a name without blanks or braces"})
+		problems = append(problems, SettingError{"BULL_PREFIX", "must be a name without blanks or braces"})
 	}
 	return errors.Join(problems...)
 }

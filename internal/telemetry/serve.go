@@ -86,6 +86,8 @@ func ServeListener(
 	if err != nil {
 		err = fmt.Errorf("stopping the server on %s: %w", listener.Addr(), errors.Join(err, server.Close()))
 	}
-	<-served
+	if end := <-served; !errors.Is(end, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serving on %s: %w", listener.Addr(), end))
+	}
 	return err
 }
