@@ -42,7 +42,9 @@ func allowed(t *testing.T, cluster *kubetest.Cluster, user string, groups []stri
 func awaitRoles(t *testing.T, cluster *kubetest.Cluster, user string, groups []string, p permission) {
 	t.Helper()
 	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true,
-		func(context.Context) (bool, error) { return allowed(t, cluster, user, groups, p), nil })
+		func(context.Context) (bool, error) {
+			return allowed(t, cluster, user, groups, p), nil //nolint:contextcheck // it takes the test's
+		})
 	if err != nil {
 		t.Fatalf("Waiting until %s is allowed %+v: %v", user, p, err)
 	}
