@@ -58,9 +58,9 @@ func (s *scope) cancelled() bool {
 	return s.done() && s.record.CancelledAt != nil && s.tally.Cancelled > 0
 }
 
-// foreign reports whether the ledger had the sealed campaign before this object was created.
+// foreign reports whether another object opened the campaign that the ledger has under this key.
 func (s *scope) foreign() bool {
-	return s.sealed() && s.record.SealedAt.Before(s.object.CreationTimestamp.Time)
+	return s.sealed() && !s.record.CreatedAt.Equal(s.object.CreationTimestamp.Time)
 }
 
 func acceptedCondition(f facts) verdict {
@@ -123,7 +123,7 @@ func completeCondition(f facts) verdict {
 	switch {
 	case !f.done() || f.failed():
 		return isFalse(v1alpha1.ReasonInProgress, "%s", f.progressMessage())
-	case f.tally.LastCompletedAt != nil && f.tally.LastCompletedAt.Before(f.object.CreationTimestamp.Time):
+	case f.foreign() && f.tally.LastCompletedAt != nil && f.tally.LastCompletedAt.Before(f.object.CreationTimestamp.Time):
 		return isTrue(v1alpha1.ReasonAlreadyCompleted,
 			"The campaign had ended before this object was created: %s", f.progressMessage())
 	case f.tally.Unsuccessful() > 0:

@@ -26,7 +26,8 @@ import (
 
 // Doorbell puts the jobs of a sealed campaign into the queue.
 type Doorbell interface {
-	// RingCampaign rings the campaign's jobs that are due and not in the queue. It is idempotent.
+	// RingCampaign rings the campaign's jobs that are due and not in the queue. It is idempotent. A failure of the queue
+	// is an *outbox.QueueError.
 	RingCampaign(ctx context.Context, key string) error
 }
 

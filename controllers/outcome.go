@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,7 +39,7 @@ func (r *EmailCampaignReconciler) finish(ctx context.Context, s *scope, stepErr 
 
 // patchStatus writes the status in one request, if it changed.
 func (r *EmailCampaignReconciler) patchStatus(ctx context.Context, s *scope) error {
-	if reflect.DeepEqual(s.before.Status, s.object.Status) {
+	if equality.Semantic.DeepEqual(s.before.Status, s.object.Status) { // times are the same in any zone
 		return nil
 	}
 	err := r.Client.Status().Patch(ctx, s.object, client.MergeFrom(s.before))

@@ -10,6 +10,7 @@ import (
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/outbox"
 	"github.com/cartero-mail/cartero/internal/recipients"
 )
 
@@ -110,7 +111,10 @@ func (r *EmailCampaignReconciler) load(ctx context.Context, s *scope) error {
 		ListHash:  source.hash,
 		JobSize:   jobSize(s.object),
 		Suspended: s.suspended(),
-		CreatedAt: s.now,
+		CreatedAt: s.object.CreationTimestamp.Time, // tells the object that opened the campaign from one that adopts it
+	}
+	if s.sealed() {
+		return r.loadError(s, totals, campaign.SameSource(*s.record, draft))
 	}
 	record, err := campaign.NewLoader(r.Ledger, r.Now).Load(ctx, draft, source.open())
 	if err != nil {
@@ -124,6 +128,8 @@ func (r *EmailCampaignReconciler) load(ctx context.Context, s *scope) error {
 func (r *EmailCampaignReconciler) loadError(s *scope, totals campaign.Totals, err error) error {
 	syntax, isSyntax := errors.AsType[*recipients.SyntaxError](err)
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, campaign.ErrKeyConflict):
 		if !s.holds() {
 			s.record = nil // another campaign's counts are not this object's
@@ -152,10 +158,10 @@ func (r *EmailCampaignReconciler) enqueue(ctx context.Context, s *scope) error {
 		return nil
 	}
 	if err := r.Doorbell.RingCampaign(ctx, s.key); err != nil {
-		if r.IsUnavailable(err) {
-			return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+		if _, isQueue := errors.AsType[*outbox.QueueError](err); isQueue {
+			return &dependencyError{dependency: "queue", reason: v1alpha1.ReasonQueueUnavailable, err: err}
 		}
-		return &dependencyError{dependency: "queue", reason: v1alpha1.ReasonQueueUnavailable, err: err}
+		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
 	}
 	s.enqueued = true
 	return nil

@@ -43,6 +43,14 @@ type noMetrics struct{}
 func (noMetrics) Rung(int)    {}
 func (noMetrics) Swept(error) {}
 
+// QueueError tells that it was the queue that failed, not the database.
+type QueueError struct{ err error }
+
+func (e *QueueError) Error() string { return e.err.Error() }
+
+// Unwrap returns what the queue failed with.
+func (e *QueueError) Unwrap() error { return e.err }
+
 // Outbox rings jobs. Any number of processes may run one on the same database and queue.
 type Outbox struct {
 	cfg Config
@@ -147,7 +155,7 @@ func (o *Outbox) ringBatch(ctx context.Context, due []campaign.DueJob, now time.
 		rings[i] = Ring{BullID: campaign.BullID(job.ID, job.Rings), JobID: job.ID}
 	}
 	if err := o.cfg.Queue.Ring(ctx, rings); err != nil {
-		return fmt.Errorf("adding %d jobs to the queue: %w", len(rings), err)
+		return &QueueError{fmt.Errorf("adding %d jobs to the queue: %w", len(rings), err)}
 	}
 	if err := o.cfg.Store.MarkRung(ctx, lost, now); err != nil {
 		return fmt.Errorf("remembering that %d jobs were rung: %w", len(lost), err)
@@ -167,7 +175,7 @@ func (o *Outbox) split(ctx context.Context, due []campaign.DueJob) (lost, waitin
 	var inQueue map[string]bool
 	if len(ids) > 0 {
 		if inQueue, err = o.cfg.Queue.Waiting(ctx, ids); err != nil {
-			return nil, nil, fmt.Errorf("asking the queue for %d jobs: %w", len(ids), err)
+			return nil, nil, &QueueError{fmt.Errorf("asking the queue for %d jobs: %w", len(ids), err)}
 		}
 	}
 	for _, job := range due {
