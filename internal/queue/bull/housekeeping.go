@@ -27,7 +27,7 @@ func (r *run) promoteLoop(ctx context.Context) {
 			continue
 		}
 		pause.reset()
-		if moved == maxBatch {
+		if moved == lookBatch {
 			continue
 		}
 		wake := time.Now().Add(r.queue.config.GuardInterval)

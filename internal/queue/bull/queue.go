@@ -13,8 +13,12 @@ import (
 	"github.com/cartero-mail/cartero/internal/outbox"
 )
 
-// maxBatch is how many jobs one pipelined round trip carries; more are sent in several.
-const maxBatch = 1000
+const (
+	// addBatch is how many jobs one pipelined round trip adds; more are sent in several, so that others get their turn.
+	addBatch = 250
+	// lookBatch is how many jobs one call of a script looks at or moves.
+	lookBatch = 1000
+)
 
 // Queue adds jobs to one queue and reads what is in it. It is safe for concurrent use.
 type Queue struct {
@@ -64,7 +68,7 @@ func (q *Queue) Add(ctx context.Context, job Job) (Added, error) {
 	return added[0], nil
 }
 
-// AddBulk adds jobs in order, in one pipelined round trip (one per 1,000). All are checked before the first is written.
+// AddBulk adds jobs in order, in one pipelined round trip per 250. All are checked before the first is written.
 // After an error of Redis, some may have been added: add them again with the same ids.
 func (q *Queue) AddBulk(ctx context.Context, jobs []Job) ([]Added, error) {
 	calls := make([][]any, len(jobs))
@@ -81,7 +85,7 @@ func (q *Queue) AddBulk(ctx context.Context, jobs []Job) ([]Added, error) {
 	}
 
 	added := make([]Added, 0, len(jobs))
-	for batch := range slices.Chunk(calls, maxBatch) {
+	for batch := range slices.Chunk(calls, addBatch) {
 		cmds, err := addScript.pipeline(ctx, q.client, q.addKeys(), batch)
 		if err != nil {
 			return nil, fmt.Errorf("adding %d jobs to queue %s: %w", len(jobs), q.config.Queue, err)
@@ -123,7 +127,7 @@ func (q *Queue) addArgs(job Job) ([]any, error) {
 // enough to stay small. What counts is in the database.
 var ringKeep = KeepFor(24*time.Hour, 1000)
 
-// Ring adds one job per entry, in one pipelined round trip. An id that the queue knows is left alone.
+// Ring adds one job per entry, pipelined. An id that the queue knows is left alone.
 func (q *Queue) Ring(ctx context.Context, rings []outbox.Ring) error {
 	if len(rings) == 0 {
 		return nil

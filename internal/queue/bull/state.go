@@ -35,7 +35,7 @@ func (q *Queue) State(ctx context.Context, ids []string) (map[string]State, erro
 		return states, nil
 	}
 	var calls [][]any
-	chunks := slices.Collect(slices.Chunk(ids, maxBatch))
+	chunks := slices.Collect(slices.Chunk(ids, lookBatch))
 	for _, chunk := range chunks {
 		args := make([]any, 0, len(chunk)+1)
 		args = append(args, q.keys.base)

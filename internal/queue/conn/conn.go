@@ -52,6 +52,8 @@ func parse(rawURL string) (*redis.Options, error) {
 	options.MaxRetries = -1
 	options.ContextTimeoutEnabled = true
 	options.DialTimeout = 5 * time.Second
+	// A batch of scripts may take a while on a busy machine; a server that is gone is noticed at once anyway.
+	options.ReadTimeout = 10 * time.Second
 	options.DialerRetries = 1
 	return options, nil
 }

@@ -1,0 +1,197 @@
+package interop
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cartero-mail/cartero/internal/queue/bull"
+	"github.com/cartero-mail/cartero/internal/queue/conn"
+)
+
+// fixture is a queue of its own on the real Redis, as both sides see it.
+type fixture struct {
+	*testing.T
+	url, prefix string
+	redis       redis.UniversalClient
+	queue       *bull.Queue
+	node        *node
+}
+
+const queueName = "email-queue"
+
+// newFixture is for the first queue of a test, newFixtureBeside for a second.
+func newFixture(t *testing.T, change func(*bull.Config)) *fixture {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a Redis server and Node.js")
+	}
+	t.Parallel()
+	return openFixture(t, change)
+}
+
+func newFixtureBeside(t *testing.T) *fixture {
+	t.Helper()
+	return openFixture(t, nil)
+}
+
+func openFixture(t *testing.T, change func(*bull.Config)) *fixture {
+	t.Helper()
+	url := os.Getenv("TEST_REDIS_URL")
+	if url == "" {
+		t.Fatal("TEST_REDIS_URL is not set: run `make test`, which starts one")
+	}
+	client, err := conn.Open(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{T: t, url: url, prefix: "interop:" + uuid.NewString(), redis: client}
+	config := bull.Config{Prefix: f.prefix, Queue: queueName, DrainDelay: 50 * time.Millisecond}
+	if change != nil {
+		change(&config)
+	}
+	if f.queue, err = bull.New(client, config); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for name := range f.dump() {
+			client.Del(context.Background(), f.prefix+":"+queueName+":"+name)
+		}
+		_ = client.Close()
+	})
+	f.node = startNode(t, url, f.prefix, queueName, map[string]any{"drainDelay": 1, "guardInterval": 1000})
+	return f
+}
+
+func (f *fixture) key(name string) string { return f.prefix + ":" + queueName + ":" + name }
+
+func (f *fixture) add(job bull.Job) {
+	f.Helper()
+	if job.Data == nil {
+		job.Data = []byte(`{"jobUuid":"x"}`)
+	}
+	if _, err := f.queue.Add(f.Context(), job); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// consume runs our worker until the test ends.
+func (f *fixture) consume(handler bull.Handler) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	consumer := &bull.Consumer{Queue: f.queue, Handler: handler, Concurrency: 4, Logger: slog.New(slog.DiscardHandler)}
+	go func() { done <- consumer.Run(ctx) }()
+	f.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			f.Errorf("Consumer.Run = %v", err)
+		}
+	})
+}
+
+// eventually polls Redis or Node for a condition.
+func (f *fixture) eventually(what string, holds func() bool) {
+	f.Helper()
+	ctx, cancel := context.WithTimeout(f.Context(), timeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			f.Fatalf("gave up waiting: %s; all keys: %v", what, f.dump())
+		case <-tick.C:
+		}
+	}
+}
+
+// dump is all keys of the queue, without its prefix. Texts that are JSON are decoded, times and tokens are replaced.
+func (f *fixture) dump() map[string]any {
+	f.Helper()
+	ctx := context.Background()
+	all := map[string]any{}
+	base := f.key("")
+	iter := f.redis.Scan(ctx, 0, base+"*", 1000).Iterator()
+	for iter.Next(ctx) {
+		key := iter.Val()
+		name := strings.TrimPrefix(key, base)
+		switch kind := f.redis.Type(ctx, key).Val(); kind {
+		case "string":
+			all[name] = f.redis.Get(ctx, key).Val()
+			if strings.HasSuffix(name, ":lock") || name == "stalled-check" {
+				all[name] = "changing"
+			}
+		case "list":
+			all[name] = f.redis.LRange(ctx, key, 0, -1).Val()
+		case "set":
+			all[name] = f.redis.SMembersMap(ctx, key).Val()
+		case "zset":
+			all[name] = f.members(name)
+		case "hash":
+			all[name] = fields(f.redis.HGetAll(ctx, key).Val())
+		}
+	}
+	if err := iter.Err(); err != nil {
+		f.Fatal(err)
+	}
+	return all
+}
+
+// members reads a sorted set; scores that are times are replaced, of due times the low bits are kept.
+func (f *fixture) members(name string) map[string]any {
+	all := map[string]any{}
+	for _, z := range f.redis.ZRangeWithScores(context.Background(), f.key(name), 0, -1).Val() {
+		switch name {
+		case "delayed":
+			all[fmt.Sprint(z.Member)] = fmt.Sprintf("due, %d", int64(z.Score)%4096)
+		case "completed", "failed":
+			all[fmt.Sprint(z.Member)] = "time"
+		default:
+			all[fmt.Sprint(z.Member)] = z.Score
+		}
+	}
+	return all
+}
+
+// fields decodes the fields of a job's hash.
+func fields(raw map[string]string) map[string]any {
+	all := map[string]any{}
+	for name, text := range raw {
+		all[name] = text
+		switch name {
+		case "timestamp", "processedOn", "finishedOn":
+			all[name] = fmt.Sprintf("time, %d digits", len(text))
+		case "data", "opts", "returnvalue":
+			var value any
+			if json.Unmarshal([]byte(text), &value) == nil {
+				all[name] = value
+			}
+			if opts, ok := value.(map[string]any); ok && name == "opts" {
+				opts["timestamp"] = "time"
+			}
+		case "stacktrace":
+			var traces []string
+			if json.Unmarshal([]byte(text), &traces) == nil {
+				all[name] = fmt.Sprintf("%d traces", len(traces))
+			}
+		}
+	}
+	return all
+}
+
+// same compares what Node and we left behind.
+func same(t *testing.T, what string, byNode, byUs *fixture) {
+	t.Helper()
+	if diff := cmp.Diff(byNode.dump(), byUs.dump()); diff != "" {
+		t.Errorf("%s: all keys (-Node +ours):\n%s", what, diff)
+	}
+}
