@@ -237,19 +237,21 @@ func (st *stack) run(ctx context.Context, c cli, s *devSettings) (err error) {
 }
 
 func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db *store.Store, queue *bull.Queue) error {
-	box, err := p.startOutbox(ctx, db, queue, s.outbox)
+	box, err := p.newOutbox(db, queue, s.outbox)
 	if err != nil {
 		return err
 	}
+	p.group.Go(func() error { return box.Run(ctx) })
 	listener, err := listen(s.facade.Address())
 	if err != nil {
 		return err
 	}
 	s.facade.Port = listener.Addr().(*net.TCPAddr).Port
-	s.database.MigrateOnStart = false // done
-	if err := p.serveFacade(ctx, listener, s.facade, s.queue, s.sender.Address(), s.database, db, queue, box); err != nil {
+	gate, err := p.serveFacade(ctx, listener, s.facade, s.queue, s.sender.Address(), db, queue, box)
+	if err != nil {
 		return err
 	}
+	gate.open.Store(true)
 	delivery, err := p.newDelivery(workerSettings{worker: s.worker, smtp: s.smtp, sender: s.sender, redis: s.redis}, db, queue)
 	if err != nil {
 		return err

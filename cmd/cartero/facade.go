@@ -56,11 +56,25 @@ func runFacade(ctx context.Context, c cli) (err error) {
 	p.group.Go(func() error {
 		return telemetry.Serve(ctx, t.MetricsAddress, telemetry.MetricsHandler(p.registry), p.logger)
 	})
-	box, err := p.startOutbox(ctx, db, queue, sweep)
+	box, err := p.newOutbox(db, queue, sweep)
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.serveFacade(ctx, listener, o, queueOpt, sender.Address(), database, db, queue, box), p.wait(ctx))
+	gate, err := p.serveFacade(ctx, listener, o, queueOpt, sender.Address(), db, queue, box)
+	if err != nil {
+		return err
+	}
+	p.group.Go(func() error {
+		if err := p.prepareStore(ctx, db, database.MigrateOnStart); err != nil {
+			return err
+		}
+		gate.open.Store(true)
+		if err := p.checkQueue(ctx, queue); err != nil {
+			return err
+		}
+		return box.Run(ctx)
+	})
+	return p.wait(ctx)
 }
 
 func listen(address string) (net.Listener, error) {
@@ -71,11 +85,11 @@ func listen(address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// serveFacade answers from the first moment; until the database is prepared, all but the probes with 503.
+// serveFacade answers from the first moment; until the gate is opened, all but the probes with 503.
 func (p *process) serveFacade(
 	ctx context.Context, listener net.Listener, o options.Facade, queueOpt options.Queue, from mail.Address,
-	database options.Database, db *store.Store, queue *bull.Queue, box *outbox.Outbox,
-) error {
+	db *store.Store, queue *bull.Queue, box *outbox.Outbox,
+) (*startGate, error) {
 	handler, err := facade.New(facade.Config{
 		Ledger:   db,
 		Jobs:     db,
@@ -90,27 +104,18 @@ func (p *process) serveFacade(
 		MaxInFlight: o.MaxInFlight,
 		DefaultFrom: from,
 		SpoolDir:    o.SpoolDir,
-		Checks:      []telemetry.Check{databaseCheck(db), queueCheck(queue)},
+		// Redis alone being away is no reason to refuse: the row is the truth, and is rung later.
+		Checks:      []telemetry.Check{databaseCheck(db)},
 		Unavailable: store.IsUnavailable,
 		Logger:      p.logger,
 		Metrics:     telemetry.NewHTTPMetrics(p.registry),
 	})
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return nil, errors.Join(err, listener.Close())
 	}
 	gate := &startGate{Handler: handler}
 	p.group.Go(func() error { return facade.Serve(ctx, listener, gate, facadeGrace, p.logger) })
-	p.group.Go(func() error {
-		if err := p.prepareStore(ctx, db, database.MigrateOnStart); err != nil {
-			return err
-		}
-		if err := p.checkQueue(ctx, queue); err != nil {
-			return err
-		}
-		gate.open.Store(true)
-		return nil
-	})
-	return nil
+	return gate, nil
 }
 
 // startGate refuses work before the tables are known to be there.

@@ -66,10 +66,11 @@ func runOperator(ctx context.Context, c cli) (err error) {
 		if err := p.checkQueue(ctx, queue); err != nil {
 			return err
 		}
-		box, err := p.startOutbox(ctx, db, queue, sweep)
+		box, err := p.newOutbox(db, queue, sweep)
 		if err != nil {
 			return err
 		}
+		p.group.Go(func() error { return box.Run(ctx) })
 		return p.reconcile(ctx, config, o, sender.Address(), db, box)
 	})
 	return p.wait(ctx)

@@ -73,20 +73,14 @@ func (g *dialectGate) Ring(ctx context.Context, rings []outbox.Ring) error {
 	return g.Queue.Ring(ctx, rings)
 }
 
-// startOutbox sweeps in the background and returns the outbox for those who ring at once.
-func (p *process) startOutbox(ctx context.Context, db *store.Store, queue *bull.Queue, o options.Outbox) (*outbox.Outbox, error) {
-	box, err := outbox.New(outbox.Config{
+func (p *process) newOutbox(db *store.Store, queue *bull.Queue, o options.Outbox) (*outbox.Outbox, error) {
+	return outbox.New(outbox.Config{
 		Store:         db,
 		Queue:         &dialectGate{Queue: queue},
 		SweepInterval: o.SweepInterval,
 		Logger:        p.logger,
 		Metrics:       telemetry.NewOutboxMetrics(p.registry),
 	})
-	if err != nil {
-		return nil, err
-	}
-	p.group.Go(func() error { return box.Run(ctx) })
-	return box, nil
 }
 
 func queueCheck(queue *bull.Queue) telemetry.Check {

@@ -67,9 +67,11 @@ func runWorker(ctx context.Context, c cli) (err error) {
 		if err := p.checkQueue(ctx, queue); err != nil {
 			return err
 		}
-		if _, err := p.startOutbox(ctx, db, queue, sweep); err != nil {
+		box, err := p.newOutbox(db, queue, sweep)
+		if err != nil {
 			return err
 		}
+		p.group.Go(func() error { return box.Run(ctx) })
 		return delivery.run(ctx)
 	})
 	return p.wait(ctx)
