@@ -14,16 +14,16 @@ import (
 // announcedError is the legacy error of a recipient whose mail is on the wire: what a reader finds if the worker dies.
 const announcedError = "in doubt: the mail was being sent, and its outcome is not recorded yet"
 
-// dueIDs selects the recipients of a job that may be claimed, in id order. Each part is one range of one index, in the
-// order of the ids already except for the last, so that a claim costs the same in a job of any size.
+// dueIDs selects the recipients of a job that may be claimed, in id order. Each part is one range of the index by state,
+// in the order of the ids already except for the last, so that a claim costs the same in a job of any size.
 const dueIDs = "SELECT d.`id` FROM (" +
-	"SELECT * FROM (SELECT `id` FROM `Recipient` WHERE `jobId` = @job AND `status` = 'PENDING'" +
+	"SELECT * FROM (SELECT `id` FROM `Recipient` " + byState + " WHERE `jobId` = @job AND `status` = 'PENDING'" +
 	" AND `state` = 'pending' AND `nextAttemptAt` IS NULL ORDER BY `id` LIMIT @limit) a" +
 	" UNION ALL " +
-	"SELECT * FROM (SELECT `id` FROM `Recipient` WHERE `jobId` = @job AND `status` = 'PENDING'" +
+	"SELECT * FROM (SELECT `id` FROM `Recipient` " + byState + " WHERE `jobId` = @job AND `status` = 'PENDING'" +
 	" AND `state` IS NULL AND `nextAttemptAt` IS NULL ORDER BY `id` LIMIT @limit) b" +
 	" UNION ALL " +
-	"SELECT * FROM (SELECT `id` FROM `Recipient` WHERE `jobId` = @job AND `status` = 'PENDING'" +
+	"SELECT * FROM (SELECT `id` FROM `Recipient` " + byState + " WHERE `jobId` = @job AND `status` = 'PENDING'" +
 	" AND `state` IN ('pending', 'deferred') AND `nextAttemptAt` <= @now ORDER BY `id` LIMIT @limit) c" +
 	") d ORDER BY d.`id` LIMIT @limit"
 
@@ -40,10 +40,16 @@ func (s *Store) Claim(ctx context.Context, claim campaign.Claim) ([]campaign.Cla
 			return err
 		}
 		var ids []string
-		err = tx.Raw(dueIDs, map[string]any{"job": claim.JobID, "now": at(claim.Now), "limit": claim.Limit}).
+		err = tx.Raw(hinted(tx, dueIDs), map[string]any{"job": claim.JobID, "now": at(claim.Now), "limit": claim.Limit}).
 			Scan(&ids).Error
 		if err != nil {
 			return fmt.Errorf("looking for due recipients: %w", err)
+		}
+		if len(ids) == 0 {
+			return nil
+		}
+		if err := lease(tx, claim); err != nil {
+			return fmt.Errorf("noting the lease: %w", err)
 		}
 		return eachChunk(ids, func(ids []string) error {
 			some, err := claimRows(tx, claim, ids)
@@ -87,7 +93,6 @@ func claimRows(tx *gorm.DB, claim campaign.Claim, candidates []string) ([]campai
 	err = tx.Model(&recipientRow{}).Where("`id` IN ?", ids).Updates(map[string]any{
 		"state":       campaign.StateActive,
 		"leaseToken":  claim.Token,
-		"leaseUntil":  at(claim.LeaseUntil),
 		"announcedAt": nil,
 	}).Error
 	if err != nil {

@@ -9,19 +9,18 @@ import (
 	"github.com/cartero-mail/cartero/internal/campaign"
 )
 
-// The parts of the query for due jobs. Each EXISTS is one probe of an index.
+// The parts of the query for due jobs. Each subquery is one probe of the index by state; with LIMIT it stays one, where
+// EXISTS would be turned into a join.
 const (
 	jobToRing = "j.`status` IN ('PENDING', 'PROCESSING') AND (j.`rungAt` IS NULL OR j.`rungAt` < @rungBefore)" +
-		" AND NOT EXISTS (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = j.`id` AND r.`status` IN ('PENDING', 'FAILED')" +
-		" AND r.`state` = 'active' AND r.`leaseUntil` >= @now)"
+		" AND ((SELECT 1 FROM `Recipient` r " + byState + " WHERE r.`jobId` = j.`id` AND r.`state` = 'active' LIMIT 1) IS NULL" +
+		" OR (SELECT 1 FROM `Lease` l WHERE l.`jobId` = j.`id` AND l.`until` >= @now LIMIT 1) IS NULL)"
 
-	hasDeferredDue = "EXISTS (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = j.`id` AND r.`status` = 'PENDING'" +
-		" AND r.`state` IN ('pending', 'deferred') AND r.`nextAttemptAt` <= @now)"
+	hasDeferredDue = "(SELECT 1 FROM `Recipient` r " + byState + " WHERE r.`jobId` = j.`id` AND r.`status` = 'PENDING'" +
+		" AND r.`state` IN ('pending', 'deferred') AND r.`nextAttemptAt` <= @now LIMIT 1) IS NOT NULL"
 
-	hasUntried = "EXISTS (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = j.`id` AND r.`status` = 'PENDING'" +
-		" AND r.`state` = 'pending' AND r.`nextAttemptAt` IS NULL)" +
-		" OR EXISTS (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = j.`id` AND r.`status` = 'PENDING'" +
-		" AND r.`state` IS NULL AND r.`nextAttemptAt` IS NULL)"
+	hasUntried = "(SELECT 1 FROM `Recipient` r " + byState + " WHERE r.`jobId` = j.`id` AND r.`status` = 'PENDING'" +
+		" AND r.`state` = 'pending' AND r.`nextAttemptAt` IS NULL LIMIT 1) IS NOT NULL"
 
 	campaignRuns = "c.`sealedAt` IS NOT NULL AND c.`cancelledAt` IS NULL AND c.`suspended` = FALSE" +
 		" AND (c.`holdUntil` IS NULL OR c.`holdUntil` <= @now)"
@@ -43,7 +42,7 @@ func (s *Store) DueJobs(
 	}
 	var due []campaign.DueJob
 	err := s.query(ctx, "looking for due jobs", func(db *gorm.DB) error {
-		return db.Raw("SELECT d.`id`, d.`rings` FROM ("+statement+") d ORDER BY d.`id` LIMIT @limit", map[string]any{
+		return db.Raw(hinted(db, "SELECT d.`id`, d.`rings` FROM ("+statement+") d ORDER BY d.`id` LIMIT @limit"), map[string]any{
 			"key": key, "now": at(now), "rungBefore": at(rungBefore), "limit": limit,
 		}).Scan(&due).Error
 	})

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -126,19 +127,16 @@ func cancelRecipients(tx *gorm.DB, ids []string, now time.Time) error {
 		"error":         cancelledDetail,
 		"nextAttemptAt": nil,
 		"leaseToken":    nil,
-		"leaseUntil":    nil,
 		"completedAt":   at(now),
 	}).Error
 }
 
 // eachChunk calls do with the ids, at most idChunk at a time.
-func eachChunk(ids []string, do func(ids []string) error) error {
-	for len(ids) > 0 {
-		n := min(len(ids), idChunk)
-		if err := do(ids[:n]); err != nil {
+func eachChunk[T any](all []T, do func(some []T) error) error {
+	for some := range slices.Chunk(all, idChunk) {
+		if err := do(some); err != nil {
 			return err
 		}
-		ids = ids[n:]
 	}
 	return nil
 }

@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/worker"
@@ -14,76 +16,75 @@ import (
 // rescuedDetail is the legacy error of a recipient whose lease ran out while its mail was on the wire.
 const rescuedDetail = "the worker was lost while it sent this mail"
 
-// RenewLeases implements worker.Store.
-func (s *Store) RenewLeases(ctx context.Context, tokens []string, until time.Time) error {
-	const what = "renewing leases"
-	ids, err := s.leasedIDs(ctx, what, "`leaseToken` IN ? AND `state` = ?", tokens, campaign.StateActive)
-	if err != nil || len(ids) == 0 {
-		return err
-	}
-	// By primary key, in its order, as every other writer does: walking the index of tokens would deadlock with them.
-	return eachChunk(ids, func(ids []string) error {
-		return s.write(ctx, what, func(tx *gorm.DB) error {
-			return tx.Model(&recipientRow{}).
-				Where("`id` IN ? AND `leaseToken` IN ? AND `state` = ?", ids, tokens, campaign.StateActive).
-				Update("leaseUntil", at(until)).Error
-		})
-	})
+// lease notes that the claim's token holds recipients of its job. Whoever ends the lease locks the same row first, so
+// that no active recipient is without one.
+func lease(tx *gorm.DB, claim campaign.Claim) error {
+	row := leaseRow{Token: claim.Token, JobID: claim.JobID, Until: at(claim.LeaseUntil)}
+	return tx.Clauses(clause.OnConflict{
+		Columns:   []clause.Column{{Name: "token"}, {Name: "jobId"}},
+		DoUpdates: clause.AssignmentColumns([]string{"until"}),
+	}).Create(&row).Error
 }
 
-// leasedIDs returns the ids of the recipients that meet the condition, in order.
-func (s *Store) leasedIDs(ctx context.Context, what, condition string, values ...any) ([]string, error) {
-	var ids []string
-	err := s.query(ctx, what, func(db *gorm.DB) error {
-		return db.Model(&recipientRow{}).Where(condition, values...).Pluck("id", &ids).Error
+// RenewLeases implements worker.Store. It costs one row for each token and job, however many recipients they hold.
+func (s *Store) RenewLeases(ctx context.Context, tokens []string, until time.Time) error {
+	return eachChunk(tokens, func(tokens []string) error {
+		return s.write(ctx, "renewing leases", func(tx *gorm.DB) error {
+			return tx.Model(&leaseRow{}).Where("`token` IN ? AND `until` IS NOT NULL", tokens).
+				Update("until", at(until)).Error
+		})
 	})
-	slices.Sort(ids)
-	return ids, err
 }
 
 // Release implements worker.Store. What a cancelled campaign gets back becomes cancelled.
 func (s *Store) Release(ctx context.Context, token string) (int, error) {
 	const what = "releasing recipients"
-	ids, err := s.leasedIDs(ctx, what, "`leaseToken` = ? AND `state` = ? AND `announcedAt` IS NULL",
-		token, campaign.StateActive)
+	leases, err := s.leases(ctx, what, "`token` = ?", token)
 	if err != nil {
 		return 0, err
 	}
 	released := 0
-	err = eachChunk(ids, func(ids []string) error {
+	for _, l := range leases {
 		n := 0
 		err := s.write(ctx, what, func(tx *gorm.DB) error {
-			rows, err := lockLeased(tx, ids, "`leaseToken` = ? AND `state` = ? AND `announcedAt` IS NULL",
-				token, campaign.StateActive)
+			rows, err := lockLease(tx, l, "`announcedAt` IS NULL")
 			if err != nil {
 				return err
 			}
 			n = len(rows)
-			return endLeases(tx, rows, s.now())
+			if err := endLeases(tx, rows, s.now()); err != nil {
+				return err
+			}
+			return settleLease(tx, l.Token, l.JobID)
 		})
+		if err != nil {
+			return released, err
+		}
 		released += n
-		return err
-	})
-	return released, err
+	}
+	return released, nil
 }
 
 // Held implements worker.Store.
 func (s *Store) Held(ctx context.Context, token string) (map[string]bool, error) {
-	var rows []recipientRow
-	err := s.query(ctx, "listing held recipients", func(db *gorm.DB) error {
-		return db.Select("id", "status", "state", "announcedAt").Where("`leaseToken` = ?", token).Find(&rows).Error
+	held := map[string]bool{}
+	err := s.read(ctx, "listing held recipients", func(tx *gorm.DB) error {
+		var rows []recipientRow
+		err := tx.Raw(hinted(tx, "SELECT r.`id`, r.`status`, r.`state`, r.`announcedAt` FROM `Lease` l"+
+			" JOIN `Recipient` r "+byState+" ON r.`jobId` = l.`jobId` AND r.`state` IN ('active', 'inDoubt')"+
+			" AND r.`leaseToken` = l.`token` WHERE l.`token` = ?"), token).Scan(&rows).Error
+		for _, row := range rows {
+			switch row.effective() {
+			case campaign.StateActive:
+				held[row.ID] = !row.AnnouncedAt.IsZero()
+			case campaign.StateInDoubt:
+				held[row.ID] = true
+			}
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
-	}
-	held := make(map[string]bool, len(rows))
-	for _, row := range rows {
-		switch row.effective() {
-		case campaign.StateActive:
-			held[row.ID] = !row.AnnouncedAt.IsZero()
-		case campaign.StateInDoubt:
-			held[row.ID] = true
-		}
 	}
 	return held, nil
 }
@@ -92,45 +93,109 @@ func (s *Store) Held(ctx context.Context, token string) (map[string]bool, error)
 // recipient left to try, such as those of a worker that was lost before it finished them.
 func (s *Store) Rescue(ctx context.Context, now time.Time) (worker.Rescued, error) {
 	const what = "rescuing recipients"
-	const expired = "`leaseToken` IS NOT NULL AND `leaseUntil` < ?"
 	var rescued worker.Rescued
-	ids, err := s.leasedIDs(ctx, what, expired, at(now))
+	leases, err := s.leases(ctx, what, "`until` < ?", at(now))
 	if err != nil {
 		return rescued, err
 	}
-	err = eachChunk(ids, func(ids []string) error {
+	for _, l := range leases {
 		var some worker.Rescued
 		err := s.write(ctx, what, func(tx *gorm.DB) error {
-			rows, err := lockLeased(tx, ids, expired, at(now)) // again: a lease may have been renewed
-			if err != nil {
-				return err
-			}
-			some = worker.Rescued{JobIDs: jobsOf(rows)}
-			for _, row := range rows {
-				if row.effective() == campaign.StateActive && !row.AnnouncedAt.IsZero() {
-					some.InDoubt++
-				} else {
-					some.Released++
-				}
-			}
-			return endLeases(tx, rows, now)
+			var err error
+			some, err = rescueLease(tx, l, now)
+			return err
 		})
 		if err != nil {
-			return err
+			return rescued, err
 		}
 		rescued.Released += some.Released
 		rescued.InDoubt += some.InDoubt
 		rescued.JobIDs = append(rescued.JobIDs, some.JobIDs...)
-		return nil
-	})
-	if err != nil {
-		return rescued, err
 	}
 	abandoned, err := s.abandonedJobs(ctx)
 	rescued.JobIDs = append(rescued.JobIDs, abandoned...)
 	slices.Sort(rescued.JobIDs)
 	rescued.JobIDs = slices.Compact(rescued.JobIDs)
 	return rescued, err
+}
+
+func rescueLease(tx *gorm.DB, l leaseRow, now time.Time) (worker.Rescued, error) {
+	var rescued worker.Rescued
+	rows, err := lockLease(tx, l, "1 = 1")
+	if err != nil {
+		return rescued, err
+	}
+	var current []leaseRow // locked by now: was it renewed since it was found?
+	err = tx.Where("`token` = ? AND `jobId` = ? AND `until` < ?", l.Token, l.JobID, at(now)).Find(&current).Error
+	if err != nil || len(current) == 0 {
+		return rescued, err
+	}
+	for _, row := range rows {
+		if row.effective() == campaign.StateActive && !row.AnnouncedAt.IsZero() {
+			rescued.InDoubt++
+		} else {
+			rescued.Released++
+		}
+	}
+	rescued.JobIDs = jobsOf(rows)
+	if err := endLeases(tx, rows, now); err != nil {
+		return worker.Rescued{}, err
+	}
+	return rescued, settleLease(tx, l.Token, l.JobID)
+}
+
+// leases returns the leases that meet the condition.
+func (s *Store) leases(ctx context.Context, what, condition string, value any) ([]leaseRow, error) {
+	var leases []leaseRow
+	err := s.query(ctx, what, func(db *gorm.DB) error {
+		return db.Where(condition, value).Order("`token`, `jobId`").Find(&leases).Error
+	})
+	return leases, err
+}
+
+// lockLease locks the lease, and then those of its active recipients that meet the condition.
+func lockLease(tx *gorm.DB, l leaseRow, condition string) ([]recipientRow, error) {
+	var locked []leaseRow
+	if err := forUpdate(tx).Where("`token` = ? AND `jobId` = ?", l.Token, l.JobID).Find(&locked).Error; err != nil {
+		return nil, fmt.Errorf("locking the lease: %w", err)
+	}
+	var ids []string
+	err := tx.Raw(hinted(tx, "SELECT `id` FROM `Recipient` "+byState+" WHERE `jobId` = ? AND `state` = 'active'"+
+		" AND `leaseToken` = ? ORDER BY `id`"), l.JobID, l.Token).Scan(&ids).Error
+	if err != nil {
+		return nil, fmt.Errorf("looking for leased recipients: %w", err)
+	}
+	var rows []recipientRow
+	err = eachChunk(ids, func(ids []string) error {
+		some, err := lockLeased(tx, ids, "`state` = 'active' AND `leaseToken` = ? AND "+condition, l.Token)
+		rows = append(rows, some...)
+		return err
+	})
+	return rows, err
+}
+
+// settleLease removes the lease if it holds nothing any more. One under which recipients are in doubt stays, without
+// end, for the certain results that may still come.
+func settleLease(tx *gorm.DB, token, jobID string) error {
+	var states []string
+	err := tx.Raw(hinted(tx, "SELECT DISTINCT `state` FROM `Recipient` "+byState+" WHERE `jobId` = ?"+
+		" AND `state` IN ('active', 'inDoubt') AND `leaseToken` = ?"), jobID, token).Scan(&states).Error
+	if err != nil {
+		return fmt.Errorf("looking for leased recipients: %w", err)
+	}
+	held := tx.Where("`token` = ? AND `jobId` = ?", token, jobID)
+	switch {
+	case slices.Contains(states, string(campaign.StateActive)):
+		return nil
+	case len(states) > 0:
+		err = held.Model(&leaseRow{}).Update("until", nil).Error
+	default:
+		err = held.Delete(&leaseRow{}).Error
+	}
+	if err != nil {
+		return fmt.Errorf("ending the lease: %w", err)
+	}
+	return nil
 }
 
 // abandonedBatch bounds the jobs that one Rescue finds unfinished without a recipient left to try.
@@ -140,10 +205,10 @@ const abandonedBatch = 100
 func (s *Store) abandonedJobs(ctx context.Context) ([]string, error) {
 	var ids []string
 	err := s.query(ctx, "looking for abandoned jobs", func(db *gorm.DB) error {
-		return db.Raw("SELECT j.`id` FROM `EmailJob` j WHERE j.`status` = 'PROCESSING' AND j.`campaignKey` IS NOT NULL"+
-			" AND NOT EXISTS (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = j.`id` AND r.`status` = 'PENDING')"+
-			" AND NOT EXISTS (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = j.`id` AND r.`status` = 'FAILED'"+
-			" AND r.`state` = 'active') ORDER BY j.`id` LIMIT ?", abandonedBatch).Scan(&ids).Error
+		return db.Raw(hinted(db, "SELECT j.`id` FROM `EmailJob` j WHERE j.`status` = 'PROCESSING'"+
+			" AND j.`campaignKey` IS NOT NULL AND (SELECT 1 FROM `Recipient` r "+byState+" WHERE r.`jobId` = j.`id`"+
+			" AND r.`state` IN ('pending', 'deferred', 'active') AND (r.`status` = 'PENDING' OR r.`state` = 'active')"+
+			" LIMIT 1) IS NULL ORDER BY j.`id` LIMIT ?"), abandonedBatch).Scan(&ids).Error
 	})
 	return ids, err
 }
@@ -164,7 +229,7 @@ func endLeases(tx *gorm.DB, rows []recipientRow, now time.Time) error {
 		case state.Terminal():
 			row.State = orNull(string(state))
 			row.CompletedAt = at(now)
-			row.LeaseToken, row.LeaseUntil = nil, stamp{}
+			row.LeaseToken = nil
 		case !row.AnnouncedAt.IsZero():
 			row.apply(campaign.Result{
 				State: campaign.StateInDoubt, CountAttempt: true, Detail: rescuedDetail, At: now,
@@ -173,5 +238,5 @@ func endLeases(tx *gorm.DB, rows []recipientRow, now time.Time) error {
 			row.giveBack(returning[row.JobID], now)
 		}
 	}
-	return saveRows(tx, rows)
+	return eachChunk(rows, func(rows []recipientRow) error { return saveRows(tx, rows) })
 }

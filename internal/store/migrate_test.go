@@ -315,7 +315,8 @@ func TestMigrateFromEachPart(t *testing.T) {
 		"ALTER TABLE `Recipient` DROP COLUMN `address`, DROP COLUMN `smtpCode`",
 		"ALTER TABLE `EmailJob` DROP COLUMN `rungAt`, DROP INDEX `EmailJob_status_rungAt_idx`",
 		"DROP TABLE `Campaign`",
-		"DROP INDEX `Recipient_leaseToken_leaseUntil_idx` ON `Recipient`",
+		"DROP TABLE `Lease`",
+		"DROP INDEX `" + stateIndex + "` ON `Recipient`",
 	} {
 		for _, text := range []string{statement, "DELETE FROM `CarteroMigration` WHERE `version` = 2"} {
 			if _, err := s.pool.ExecContext(t.Context(), text); err != nil {

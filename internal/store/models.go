@@ -112,7 +112,6 @@ type recipientRow struct {
 	FirstAttemptAt stamp   `gorm:"column:firstAttemptAt"`
 	NextAttemptAt  stamp   `gorm:"column:nextAttemptAt"`
 	LeaseToken     *string `gorm:"column:leaseToken"`
-	LeaseUntil     stamp   `gorm:"column:leaseUntil"`
 	AnnouncedAt    stamp   `gorm:"column:announcedAt"`
 	CompletedAt    stamp   `gorm:"column:completedAt"`
 	SMTPCode       *int    `gorm:"column:smtpCode"`
@@ -124,6 +123,17 @@ type recipientRow struct {
 
 // TableName implements gorm's schema.Tabler.
 func (recipientRow) TableName() string { return "Recipient" }
+
+// leaseRow is a row of Lease: the recipients of one job that one token holds. Renewing a lease changes this row alone.
+type leaseRow struct {
+	Token string `gorm:"column:token;primaryKey"`
+	JobID string `gorm:"column:jobId;primaryKey"`
+	// Until is NULL once nothing is active under the lease; the row stays while a recipient is in doubt under it.
+	Until stamp `gorm:"column:until"`
+}
+
+// TableName implements gorm's schema.Tabler.
+func (leaseRow) TableName() string { return "Lease" }
 
 // effective is the state that the row is in, whoever wrote it.
 func (r recipientRow) effective() campaign.State {

@@ -91,6 +91,9 @@ func recordRows(tx *gorm.DB, token string, ids []string, results map[string]camp
 		if _, err := finishJob(tx, id, when); err != nil {
 			return 0, fmt.Errorf("bringing the job up to date: %w", err)
 		}
+		if err := settleLease(tx, token, id); err != nil {
+			return 0, err
+		}
 	}
 	return len(changed), nil
 }
@@ -118,7 +121,6 @@ func (r *recipientRow) apply(result campaign.Result, back returning) {
 	r.EnhancedCode = orNull(cut(result.EnhancedCode, enhancedCodeWidth))
 	r.Category = orNull(cut(result.Category, categoryWidth))
 	r.SentAt, r.NextAttemptAt, r.CompletedAt = stamp{}, stamp{}, at(result.At)
-	r.LeaseUntil = stamp{}
 
 	switch result.State {
 	case campaign.StateInDoubt: // it keeps its token: only a result under the same one may replace the doubt
@@ -163,12 +165,12 @@ func (r *recipientRow) giveBack(back returning, now time.Time) {
 		r.Error, r.CompletedAt, r.NextAttemptAt = orNull(cancelledDetail), at(now), stamp{}
 	}
 	r.State, r.Status = orNull(string(state)), string(state.Legacy())
-	r.LeaseToken, r.LeaseUntil, r.AnnouncedAt = nil, stamp{}, stamp{}
+	r.LeaseToken, r.AnnouncedAt = nil, stamp{}
 }
 
 // outcomeColumns are the columns that a result changes.
 var outcomeColumns = []string{"status", "error", "sentAt", "state", "attempts", "firstAttemptAt", "nextAttemptAt",
-	"leaseToken", "leaseUntil", "announcedAt", "completedAt", "smtpCode", "enhancedCode", "category"}
+	"leaseToken", "announcedAt", "completedAt", "smtpCode", "enhancedCode", "category"}
 
 // identityColumns are those without which a row can't be inserted.
 var identityColumns = []string{"id", "jobId", "email"}

@@ -28,116 +28,113 @@ func (s *Store) Tally(ctx context.Context, key string) (campaign.Tally, error) {
 
 // scope is the set of recipients that a tally counts: what follows FROM in its queries, where r is the recipient.
 type scope struct {
-	from  string
-	value string
+	from string
+	// written follows from where only those jobs matter in which a legacy program may have written.
+	written string
+	value   string
 }
 
+// campaignScope leaves out the jobs that nobody started where legacy writes are sought: a legacy worker sets PROCESSING
+// before it sends.
 func campaignScope(key string) scope {
-	return scope{"`EmailJob` j JOIN `Recipient` r ON r.`jobId` = j.`id` WHERE j.`campaignKey` = ?", key}
+	return scope{
+		from: "`EmailJob` j JOIN `Recipient` r " + byState + " ON r.`jobId` = j.`id` WHERE j.`campaignKey` = ?", value: key,
+		written: " AND j.`status` <> 'PENDING'",
+	}
 }
 
 func jobScope(id string) scope {
-	return scope{"`Recipient` r WHERE r.`jobId` = ?", id}
+	return scope{from: "`Recipient` r " + byState + " WHERE r.`jobId` = ?", value: id}
 }
 
-// group is a number of recipients whose columns status and state say the same.
+// group is a number of recipients whose column state says the same.
 type group struct {
-	Status    campaign.LegacyStatus `gorm:"column:status"`
 	State     *string               `gorm:"column:state"`
+	Status    campaign.LegacyStatus `gorm:"column:status"`
 	N         int64                 `gorm:"column:n"`
 	Next      stamp                 `gorm:"column:next"`
 	Completed stamp                 `gorm:"column:completed"`
 }
 
-// count makes the tally of the recipients in scope. Its first query reads one index and no row.
+// count makes the tally of the recipients in scope. Its first query reads one index and no row; the second reads the
+// rows that have not been accepted, for those that a legacy program ended.
 func count(tx *gorm.DB, in scope) (campaign.Tally, error) {
-	var groups []group
-	err := tx.Raw("SELECT r.`status` AS status, r.`state` AS state, COUNT(*) AS n, MIN(r.`nextAttemptAt`) AS next,"+
-		" MAX(r.`completedAt`) AS completed FROM "+in.from+" GROUP BY r.`status`, r.`state`", in.value).
-		Scan(&groups).Error
+	var groups, overruled []group
+	err := tx.Raw(hinted(tx, "SELECT r.`state` AS state, COUNT(*) AS n, MIN(r.`nextAttemptAt`) AS next,"+
+		" MAX(r.`completedAt`) AS completed FROM "+in.from+" GROUP BY r.`state`"), in.value).Scan(&groups).Error
 	if err != nil {
 		return campaign.Tally{}, fmt.Errorf("counting the recipients: %w", err)
 	}
-
-	var tally campaign.Tally
-	last := stamp{}
-	for _, g := range groups {
-		if err := addGroup(tx, in, &tally, g); err != nil {
-			return campaign.Tally{}, err
-		}
-		completed, err := lastCompleted(tx, in, g)
-		if err != nil {
-			return campaign.Tally{}, err
-		}
-		if completed.After(last.Time) {
-			last = completed
+	err = tx.Raw(hinted(tx, "SELECT r.`state` AS state, r.`status` AS status, COUNT(*) AS n, MAX(r.`sentAt`) AS completed"+
+		" FROM "+in.from+in.written+" AND (r.`state` IS NULL OR r.`state` <> 'accepted') AND (r.`status` = 'SENT'"+
+		" OR r.`status` = 'FAILED' AND "+failedByLegacy+") GROUP BY r.`state`, r.`status`"), in.value).
+		Scan(&overruled).Error
+	if err != nil {
+		return campaign.Tally{}, fmt.Errorf("counting what legacy programs wrote: %w", err)
+	}
+	tally := add(groups, overruled)
+	var byLegacy int64
+	for _, g := range overruled {
+		if g.Status == campaign.LegacyFailed {
+			byLegacy += g.N
 		}
 	}
-	tally.LastCompletedAt = last.pointer()
 	if tally.Bounced+tally.Failed+tally.InDoubt > 0 {
-		tally.Failures, err = countFailures(tx, in)
+		tally.Failures, err = countFailures(tx, in, byLegacy)
 	}
 	return tally, err
 }
 
-func addGroup(tx *gorm.DB, in scope, tally *campaign.Tally, g group) error {
-	state := campaign.State(deref(g.State))
-	if g.Status == campaign.LegacyFailed && state == campaign.StateActive {
-		// On the wire, but for those that a legacy program failed before they were announced: hardly ever one.
-		var failed int64
-		err := tx.Raw("SELECT COUNT(*) FROM "+in.from+" AND r.`status` = 'FAILED' AND r.`state` = 'active'"+
-			" AND r.`announcedAt` IS NULL", in.value).Scan(&failed).Error
-		if err != nil {
-			return fmt.Errorf("counting the active recipients: %w", err)
-		}
-		failed = min(failed, g.N)
-		tally.Add(campaign.StateFailed, failed)
-		tally.Add(campaign.StateActive, g.N-failed)
-		return nil
-	}
+// failedByLegacy is the condition of the rows that are FAILED though their state waits: a legacy program failed them.
+// Announced ones are FAILED by our own hand.
+const failedByLegacy = "(r.`state` IS NULL OR r.`state` IN ('pending', 'deferred')" +
+	" OR r.`state` = 'active' AND r.`announcedAt` IS NULL)"
 
-	effective := campaign.EffectiveState(g.Status, state, false)
-	tally.Add(effective, g.N)
-	if effective == campaign.StateDeferred && !g.Next.IsZero() {
-		if next := tally.NextAttemptAt; next == nil || g.Next.Before(*next) {
+// add makes the tally of groups by state, less those that legacy programs overruled.
+func add(groups, overruled []group) campaign.Tally {
+	var tally campaign.Tally
+	last := stamp{}
+	ended := map[string]int64{}
+	for _, g := range overruled {
+		ended[deref(g.State)] += g.N
+		tally.Add(campaign.EffectiveState(g.Status, campaign.State(deref(g.State)), false), g.N)
+		if g.Completed.After(last.Time) {
+			last = g.Completed
+		}
+	}
+	for _, g := range groups {
+		state := campaign.State(deref(g.State))
+		left := max(0, g.N-ended[deref(g.State)]) // the two queries may see different moments
+		tally.Add(cmp.Or(state, campaign.StatePending), left)
+		if state == campaign.StateDeferred && left > 0 {
 			tally.NextAttemptAt = g.Next.pointer()
 		}
+		if g.Completed.After(last.Time) {
+			last = g.Completed
+		}
 	}
-	return nil
+	tally.LastCompletedAt = last.pointer()
+	return tally
 }
 
-// lastCompleted is when the last recipient of the group ended. What a legacy worker sent has only sentAt.
-func lastCompleted(tx *gorm.DB, in scope, g group) (stamp, error) {
-	if g.Status != campaign.LegacySent || campaign.State(deref(g.State)).Terminal() {
-		return g.Completed, nil
-	}
-	var sent []stamp
-	err := tx.Raw("SELECT MAX(r.`sentAt`) FROM "+in.from+" AND r.`status` = 'SENT'"+
-		" AND (r.`state` IS NULL OR r.`state` <> 'accepted')", in.value).Scan(&sent).Error
-	if err != nil {
-		return stamp{}, fmt.Errorf("looking for the last mail of a legacy worker: %w", err)
-	}
-	if len(sent) == 0 {
-		return stamp{}, nil
-	}
-	return sent[0], nil
-}
-
-func countFailures(tx *gorm.DB, in scope) ([]campaign.FailureCount, error) {
+// countFailures counts the failures by category. Those byLegacy have none: they are Other.
+func countFailures(tx *gorm.DB, in scope, byLegacy int64) ([]campaign.FailureCount, error) {
 	var rows []struct {
 		Category     *string `gorm:"column:category"`
 		EnhancedCode *string `gorm:"column:code"`
 		Count        int64   `gorm:"column:n"`
 	}
-	err := tx.Raw("SELECT r.`category` AS category, r.`enhancedCode` AS code, COUNT(*) AS n FROM "+in.from+
-		" AND r.`status` = 'FAILED' AND (r.`state` IS NULL OR r.`state` NOT IN ('cancelled', 'suppressed', 'active')"+
-		" OR r.`state` = 'active' AND r.`announcedAt` IS NULL) GROUP BY r.`category`, r.`enhancedCode`", in.value).
-		Scan(&rows).Error
+	err := tx.Raw(hinted(tx, "SELECT r.`category` AS category, r.`enhancedCode` AS code, COUNT(*) AS n FROM "+in.from+
+		" AND r.`status` = 'FAILED' AND r.`state` IN ('bounced', 'failed', 'inDoubt')"+
+		" GROUP BY r.`category`, r.`enhancedCode`"), in.value).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("counting the failures: %w", err)
 	}
 
-	merged := map[campaign.FailureCount]int64{} // a missing category is Other, and may be there as Other too
+	merged := map[campaign.FailureCount]int64{}
+	if byLegacy > 0 {
+		merged[campaign.FailureCount{Category: mail.CategoryOther}] = byLegacy
+	}
 	for _, row := range rows {
 		category := cmp.Or(deref(row.Category), mail.CategoryOther)
 		merged[campaign.FailureCount{Category: category, EnhancedCode: deref(row.EnhancedCode)}] += row.Count

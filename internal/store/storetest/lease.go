@@ -21,6 +21,10 @@ var leaseTests = map[string]func(s *scene){
 		s.equal("states", s.states(id), []string{"PENDING/deferred", "PENDING/pending", "PENDING/pending", "FAILED/active"})
 		deferredBefore.Error = "" // the legacy error is not kept through a claim
 		s.equal("deferred row", s.rows(id)[0], deferredBefore)
+		s.equal("leases", s.leases(), []string{
+			"s until " + text(minute(12)), // it was never released, and holds nothing: it goes when it runs out
+			"t until " + text(minute(14)), // one is still on the wire
+		})
 		s.equal("claimed again", s.claim(id, "u", 9, minute(6)), ids[:3])
 	},
 
@@ -49,7 +53,7 @@ var leaseTests = map[string]func(s *scene){
 		s.must(err)
 		s.equal("rescued", rescued, worker.Rescued{Released: 1, JobIDs: []string{id}})
 		s.equal("states", s.states(id), []string{"PENDING/active", "PENDING/pending", "PENDING/active"})
-		s.equal("lease", s.rows(id)[0].LeaseUntil, text(minute(30)))
+		s.equal("leases", s.leases(), []string{"t until " + text(minute(30)), "v until " + text(minute(30))})
 	},
 
 	"a lost lease: not announced is given back, announced is in doubt": func(s *scene) {
@@ -73,6 +77,28 @@ var leaseTests = map[string]func(s *scene){
 			{Email: "ada1@example.com", Status: "PENDING", State: "pending", Attempts: "0"},
 			{Email: "ada2@example.com", Status: "PENDING", State: "pending", Attempts: "0"},
 		})
+	},
+
+	"a lease ends with the last that it holds": func(s *scene) {
+		id := s.sealed(2)
+		ids := s.claim(id, "t", 2, minute(2))
+		s.announce("t", ids, minute(3))
+		s.record("t", accepted(ids[0], minute(4)))
+		_, err := s.Rescue(s.ctx(), minute(13))
+		s.must(err)
+		s.equal("one in doubt", s.leases(), []string{"t until "})
+		s.must(s.RenewLeases(s.ctx(), []string{"t"}, minute(90)))
+		s.equal("a late renewal", s.leases(), []string{"t until "})
+		s.record("t", accepted(ids[1], minute(4)))
+		s.equal("nothing", s.leases(), []string{})
+
+		s.sealedAgain(2)
+		other := campaign.JobID("again", 0)
+		ids = s.claim(other, "t", 2, minute(20))
+		s.record("t", accepted(ids[0], minute(21)), accepted(ids[1], minute(21)))
+		_, err = s.Release(s.ctx(), "t")
+		s.must(err)
+		s.equal("after the release", s.leases(), []string{})
 	},
 
 	"a rescue names the jobs that nobody finished": func(s *scene) {
@@ -102,4 +128,16 @@ var leaseTests = map[string]func(s *scene){
 		s.must(err)
 		s.equal("due", due, []campaign.DueJob{{ID: id}})
 	},
+}
+
+// sealedAgain writes and seals another campaign, with the key "again" and one job of n recipients.
+func (s *scene) sealedAgain(n int) {
+	s.Helper()
+	d := draft()
+	d.Key = "again"
+	_, err := s.Open(s.ctx(), d)
+	s.must(err)
+	s.must(s.WriteShard(s.ctx(), campaign.Shard{Key: d.Key, Recipients: people(n)}))
+	_, err = s.Seal(s.ctx(), d.Key, campaign.Totals{Recipients: int64(n), Jobs: 1}, minute(1))
+	s.must(err)
 }

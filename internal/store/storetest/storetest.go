@@ -218,7 +218,7 @@ type row struct {
 func (s *scene) rows(job string) []row {
 	s.Helper()
 	columns := []string{"email", "name", "status", "state", "error", "sentAt", "attempts", "firstAttemptAt",
-		"nextAttemptAt", "leaseToken", "leaseUntil", "announcedAt", "completedAt", "smtpCode", "enhancedCode", "category",
+		"nextAttemptAt", "leaseToken", "announcedAt", "completedAt", "smtpCode", "enhancedCode", "category",
 		"variables", "address"}
 	result, err := s.sql.QueryContext(s.ctx(), "SELECT "+asText(columns)+" FROM `Recipient` WHERE `jobId` = ? ORDER BY `id`", job)
 	s.must(err)
@@ -227,7 +227,7 @@ func (s *scene) rows(job string) []row {
 	for result.Next() {
 		var r row
 		s.must(result.Scan(&r.Email, &r.Name, &r.Status, &r.State, &r.Error, &r.SentAt, &r.Attempts, &r.FirstAttemptAt,
-			&r.NextAttemptAt, &r.LeaseToken, &r.LeaseUntil, &r.AnnouncedAt, &r.CompletedAt, &r.SMTPCode, &r.EnhancedCode,
+			&r.NextAttemptAt, &r.LeaseToken, &r.AnnouncedAt, &r.CompletedAt, &r.SMTPCode, &r.EnhancedCode,
 			&r.Category, &r.Variables, &r.Address))
 		all = append(all, r)
 	}
@@ -277,4 +277,20 @@ func (s *scene) count(statement string, values ...any) int {
 	var n int
 	s.must(s.sql.QueryRowContext(s.ctx(), statement, values...).Scan(&n))
 	return n
+}
+
+// leases returns the rows of Lease as token and end, such as "t until 2026-03-04 05:06:07.890", in the order of tokens.
+func (s *scene) leases() []string {
+	s.Helper()
+	result, err := s.sql.QueryContext(s.ctx(), "SELECT "+asText([]string{"token", "until"})+" FROM `Lease` ORDER BY `token`")
+	s.must(err)
+	defer result.Close()
+	leases := []string{}
+	for result.Next() {
+		var token, until string
+		s.must(result.Scan(&token, &until))
+		leases = append(leases, token+" until "+until)
+	}
+	s.must(result.Err())
+	return leases
 }

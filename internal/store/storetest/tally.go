@@ -40,17 +40,20 @@ var tallyTests = map[string]func(s *scene){
 	},
 
 	"what legacy workers wrote counts": func(s *scene) {
-		id := s.sealed(5)
+		id := s.sealed(6)
+		s.must(s.StartJob(s.ctx(), id, minute(1)))
 		ids := s.claim(id, "t", 3, minute(2))
 		s.announce("t", ids[:1], minute(3))
 		s.exec("UPDATE `Recipient` SET `status` = 'FAILED', `error` = 'boom' WHERE `id` = ?", ids[1])
 		s.exec("UPDATE `Recipient` SET `status` = 'SENT', `sentAt` = ? WHERE `id` = ?", text(minute(7)), ids[2])
 		s.exec("UPDATE `Recipient` SET `status` = 'FAILED' WHERE `email` = 'ada3@example.com'")
-		last := minute(7)
+		s.record("u", campaign.Result{RecipientID: s.claim(id, "u", 1, minute(2))[0], State: campaign.StateCancelled, At: minute(2)})
+		s.exec("UPDATE `Recipient` SET `status` = 'SENT', `sentAt` = ? WHERE `state` = 'cancelled'", text(minute(8)))
+		last := minute(8)
 		got, err := s.Tally(s.ctx(), key)
 		s.must(err)
 		s.equal("tally", got, campaign.Tally{
-			Total: 5, Pending: 1, Active: 1, Accepted: 1, Failed: 2, LastCompletedAt: &last,
+			Total: 6, Pending: 1, Active: 1, Accepted: 2, Failed: 2, LastCompletedAt: &last,
 			Failures: []campaign.FailureCount{{Category: "Other", Count: 2}},
 		})
 	},
