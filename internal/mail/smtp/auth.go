@@ -17,15 +17,19 @@ var (
 	errNoAuthOffered = &authError{"credentials are set but the relay offers no way to use them"}
 	errCleartextAuth = &authError{"the relay offers only PLAIN or LOGIN on a connection without TLS: credentials are not sent in clear"}
 	errAuthDialogue  = &authError{"the relay broke off the authentication"}
-	errNoSTARTTLS    = &authError{"TLS is required but the relay offers no STARTTLS"}
-	errCertificate   = &authError{"the relay's certificate is not trusted"}
 )
 
-// isAuthError reports whether the relay cannot be used until somebody changes a setting: credentials or trust.
+// isAuthError reports whether the credentials cannot be used until somebody changes a setting.
 func isAuthError(err error) bool {
 	var auth *authError
 	return errors.As(err, &auth)
 }
+
+// Failures of TLS: the relay that we were told to talk to was not reached.
+var (
+	errNoSTARTTLS  = errors.New("TLS is required but the relay offers no STARTTLS")
+	errCertificate = errors.New("the relay's certificate is not trusted")
+)
 
 // negotiatedAuth picks the strongest mechanism that the relay offers. It serves one connection.
 type negotiatedAuth struct {

@@ -108,7 +108,7 @@ func isRelayFault(phase mail.Phase, r reply) bool {
 // client itself, until RCPT.
 func isSenderFault(phase mail.Phase, r reply) bool {
 	if phase == mail.PhaseMail && r.code/100 == 5 {
-		return true
+		return !isTooLarge(r) // which is this message, as in mailParams
 	}
 	switch strings.TrimLeft(r.enhanced, "45") {
 	case ".7.25", ".7.26", ".7.27", ".7.29", ".7.60", ".7.515", ".1.7", ".1.8":
@@ -118,6 +118,9 @@ func isSenderFault(phase mail.Phase, r reply) bool {
 	}
 	return containsAny(r.text, "sender address rejected", "client host rejected", "helo command rejected", "sendasdenied")
 }
+
+// isTooLarge: the relay declines the SIZE that was announced with MAIL (RFC 1870 section 6.1).
+func isTooLarge(r reply) bool { return r.enhanced == "5.3.4" || r.enhanced == "" && r.code == 552 }
 
 func senderCategory(r reply) string {
 	if strings.HasSuffix(r.enhanced, ".7.28") || containsAny(r.text, "client host rejected") {

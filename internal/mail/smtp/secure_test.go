@@ -34,13 +34,13 @@ func TestTLS(t *testing.T) {
 		{"STARTTLS", smtptest.Script{Security: smtptest.StartTLS}, withTLS, sent, ""},
 		{"implicit", smtptest.Script{Security: smtptest.ImplicitTLS}, func(c *Config) { c.UseTLS, c.ImplicitTLS = true, true }, sent, ""},
 		{"not wanted though offered", smtptest.Script{Security: smtptest.StartTLS}, func(*Config) {}, sent, ""},
-		{"STARTTLS stripped", smtptest.Script{}, withTLS, relayAuth, "offers no STARTTLS"},
+		{"STARTTLS stripped", smtptest.Script{}, withTLS, relayAway, "offers no STARTTLS"},
 		{"STARTTLS refused", smtptest.Script{Security: smtptest.StartTLS, Always: map[smtptest.Step]smtptest.Reaction{
 			smtptest.STARTTLS: {Reply: "454 4.7.0 not now"}}}, withTLS, relayBusy, "454 4.7.0 not now"},
-		{"expired", smtptest.Script{Security: smtptest.StartTLS, Certificate: smtptest.Expired}, withTLS, relayAuth, "certificate"},
-		{"another host's", smtptest.Script{Security: smtptest.StartTLS, Certificate: smtptest.WrongHost}, withTLS, relayAuth, "certificate"},
+		{"expired", smtptest.Script{Security: smtptest.StartTLS, Certificate: smtptest.Expired}, withTLS, relayAway, "certificate"},
+		{"another host's", smtptest.Script{Security: smtptest.StartTLS, Certificate: smtptest.WrongHost}, withTLS, relayAway, "certificate"},
 		{"another authority's", smtptest.Script{Security: smtptest.ImplicitTLS, Certificate: smtptest.Untrusted},
-			func(c *Config) { c.UseTLS, c.ImplicitTLS = true, true }, relayAuth, "certificate"},
+			func(c *Config) { c.UseTLS, c.ImplicitTLS = true, true }, relayAway, "certificate"},
 		// What follows the reply to STARTTLS in clear text is an attacker's; it is never read as the relay's.
 		{"replies injected before TLS", smtptest.Script{Security: smtptest.StartTLS, On: map[smtptest.Step][]smtptest.Reaction{
 			smtptest.STARTTLS: {{Raw: "220 go ahead\r\n250-smtptest\r\n250 8BITMIME\r\n"}}}}, withTLS, sent, ""},

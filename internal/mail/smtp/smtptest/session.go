@@ -20,8 +20,8 @@ var errEnd = errors.New("end of session")
 
 // The grammar of MAIL and RCPT. A path never has spaces, controls or further brackets: whatever has, is an injection.
 var (
-	mailCommand = regexp.MustCompile(`(?i)^MAIL FROM:<([^\s<>\x00-\x1f\x7f]*)>((?: [A-Z0-9][A-Z0-9-]*(?:=[\x21-\x3c\x3e-\x7e]+)?)*)$`)
-	rcptCommand = regexp.MustCompile(`(?i)^RCPT TO:<([^\s<>\x00-\x1f\x7f]+)>((?: [A-Z0-9][A-Z0-9-]*(?:=[\x21-\x3c\x3e-\x7e]+)?)*)$`)
+	mailCommand = regexp.MustCompile(`(?i)^MAIL FROM:<([^\s<>\x00-\x1f\x7f]*)>((?: [A-Z0-9][A-Z0-9-]*(?:=[\x21\x23-\x3b\x3f-\x7e]+)?)*)$`)
+	rcptCommand = regexp.MustCompile(`(?i)^RCPT TO:<([^\s<>\x00-\x1f\x7f]+)>((?: [A-Z0-9][A-Z0-9-]*(?:=[\x21\x23-\x3b\x3f-\x7e]+)?)*)$`)
 )
 
 type session struct {
@@ -137,8 +137,11 @@ func (x *session) greeting(verb string) string {
 	if len(script.Mechanisms) > 0 {
 		lines = append(lines, "AUTH "+strings.Join(script.Mechanisms, " "))
 	}
-	last := len(lines) - 1
-	return "250-" + strings.Join(lines[:last], "\r\n250-") + "\r\n250 " + lines[last]
+	for i := range lines[:len(lines)-1] {
+		lines[i] = "250-" + lines[i] + "\r\n"
+	}
+	lines[len(lines)-1] = "250 " + lines[len(lines)-1]
+	return strings.Join(lines, "")
 }
 
 func (x *session) startTLS() error {
@@ -219,6 +222,7 @@ func (x *session) perform(r *Reaction, usual string, positive func()) error {
 		close(r.Reached)
 	}
 	if r.Hang != nil {
+		_ = x.out.Flush()
 		select {
 		case <-r.Hang:
 		case <-x.server.done:
