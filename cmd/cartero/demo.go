@@ -15,6 +15,7 @@ import (
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/demo"
+	"github.com/cartero-mail/cartero/internal/samples"
 	"github.com/cartero-mail/cartero/internal/store"
 )
 
@@ -78,9 +79,31 @@ func (st *stack) judge(ctx context.Context, c cli, s *devSettings, db *store.Sto
 			"%d unexpected, %d in doubt, %d not ended", result.Accepted, result.Missing, result.Twice, result.Unexpected,
 			result.InDoubt, result.Open)
 	}
+	if err := asExpected(campaigns); err != nil {
+		return err
+	}
 	fmt.Fprintf(c.stdout, "\nThe inbox holds exactly the %d accepted mails: nobody is missing, nobody got one twice.\n", result.Accepted)
 	fmt.Fprintf(c.stdout, "Look at it: %s dev --data-dir %s, then %s\n", os.Args[0], st.directory.Path(), st.inbox.URL())
 	return nil
+}
+
+// asExpected compares the campaigns that are samples of ours with what is known of their lists.
+func asExpected(campaigns []v1alpha1.EmailCampaign) error {
+	var errs []error
+	for _, object := range campaigns {
+		expected, ok := samples.Campaigns[object.Name]
+		counts, list := object.Status.Recipients, object.Status.List
+		if !ok || counts == nil || list == nil {
+			continue
+		}
+		if counts.Accepted != expected.Delivered() || counts.Total != expected.Recipients() ||
+			list.Duplicates != expected.Duplicates || list.Invalid != expected.Invalid {
+			errs = append(errs, fmt.Errorf("campaign %s ended otherwise than its list should: %d of %d recipients accepted, "+
+				"%d duplicates, %d invalid; expected %d of %d, %d, %d", object.Name, counts.Accepted, counts.Total,
+				list.Duplicates, list.Invalid, expected.Delivered(), expected.Recipients(), expected.Duplicates, expected.Invalid))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func campaignReader(st *stack) (client.Client, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/cartero-mail/cartero/internal/options"
 	"github.com/cartero-mail/cartero/internal/queue/bull"
 	"github.com/cartero-mail/cartero/internal/store"
+	"github.com/cartero-mail/cartero/internal/telemetry"
 )
 
 // devDefaults are the settings that suit one person on one machine, where the environment has none.
@@ -122,14 +123,16 @@ func (st *stack) stop() error {
 	return errors.Join(errs...)
 }
 
-func (st *stack) startInbox(ctx context.Context, _ cli, s *devSettings) error {
+func (st *stack) startInbox(ctx context.Context, c cli, s *devSettings) error {
 	if s.smtp.Server != "" {
 		return nil
 	}
+	log := telemetry.NewLogger(c.stderr, s.telemetry.Level, s.telemetry.LogFormat == options.LogJSON, telemetry.NewRedactor())
 	box, err := inbox.Start(context.WithoutCancel(ctx), inbox.Config{
 		SMTPAddr: s.dev.inboxSMTP,
 		HTTPAddr: s.dev.inboxHTTP,
 		Dir:      st.directory.Path("inbox"),
+		Log:      log,
 	})
 	if err != nil {
 		return err
