@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -49,9 +50,12 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	const set = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
-	if _, err := conn.(driver.ExecerContext).ExecContext(ctx, set, nil); err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("setting the isolation level: %w", err)
+	execer, ok := conn.(driver.ExecerContext)
+	if !ok {
+		return nil, errors.Join(errors.New("setting the isolation level: the driver can't"), conn.Close())
+	}
+	if _, err := execer.ExecContext(ctx, set, nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("setting the isolation level: %w", err), conn.Close())
 	}
 	return conn, nil
 }

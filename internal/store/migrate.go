@@ -13,8 +13,8 @@ import (
 //go:embed schema
 var schemaFiles embed.FS
 
-// ErrSchemaMismatch: the schema of the database is not the one that this program works with. What wraps it is a
-// *SchemaError.
+// ErrSchemaMismatch means that the schema of the database is not the one that this program works with. What wraps it is
+// a *SchemaError.
 var ErrSchemaMismatch = errors.New("the schema of the database does not fit this version of cartero")
 
 // SchemaError says which schema the database has and which one this program needs.

@@ -20,7 +20,6 @@ import (
 // onEach runs test on an empty database of each dialect.
 func onEach(t *testing.T, test func(t *testing.T, s *Store)) {
 	t.Helper()
-	t.Parallel()
 	for _, engine := range []engine{engineSQLite, engineMySQL} {
 		t.Run(string(engine), func(t *testing.T) {
 			t.Parallel()
@@ -188,7 +187,9 @@ func migrateTest(t *testing.T, s *Store) {
 }
 
 func TestMigrateFromEmptyAndAgain(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *Store) {
+		t.Helper()
 		migrateTest(t, s)
 		first, noted := shape(t, s), versions(t, s)
 		if diff := cmp.Diff([]string{
@@ -206,7 +207,9 @@ func TestMigrateFromEmptyAndAgain(t *testing.T) {
 
 // From the tables of a running installation the schema becomes the same as from nothing, and no row changes.
 func TestMigrateFromLegacyTables(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *Store) {
+		t.Helper()
 		legacyTables(t, s)
 		queries := []string{
 			"SELECT `id`, `subject`, `body`, `status`, `totalEmails`, CAST(`createdAt` AS CHAR), `startedAt` FROM `EmailJob` ORDER BY 1",
@@ -267,7 +270,9 @@ func TestMigratedLegacyTablesAreThoseOfAnEmptyDatabase(t *testing.T) {
 // Cut short before each of its steps in turn, the migration ends as if it had never been.
 func TestMigrateAfterACrash(t *testing.T) {
 	errCut := errors.New("cut short")
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *Store) {
+		t.Helper()
 		legacyTables(t, s)
 		crash := 0
 		for ; ; crash++ {
@@ -357,7 +362,9 @@ func TestMigrateTwiceAtOnce(t *testing.T) {
 }
 
 func TestCheckSchema(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *Store) {
+		t.Helper()
 		check := func(err error, want SchemaError, advice string) {
 			t.Helper()
 			var got *SchemaError

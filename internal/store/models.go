@@ -34,9 +34,11 @@ type campaignRow struct {
 func (campaignRow) TableName() string { return "Campaign" }
 
 // recordColumns are the columns of a campaignRow that a campaign.Record is made of: all but the content.
-var recordColumns = []string{"key", "origin", "contentHash", "listHash", "jobSize", "totalRecipients", "totalJobs",
-	"duplicates", "invalid", "invalidLines", "suspended", "holdReason", "holdMessage", "holdUntil", "createdAt",
-	"sealedAt", "startedAt", "cancelledAt"}
+var recordColumns = []string{
+	"key", "origin", "contentHash", "listHash", "jobSize", "totalRecipients", "totalJobs", "duplicates", "invalid",
+	"invalidLines", "suspended", "holdReason", "holdMessage", "holdUntil", "createdAt", "sealedAt", "startedAt",
+	"cancelledAt",
+}
 
 func (r campaignRow) record() (campaign.Record, error) {
 	var lines []int

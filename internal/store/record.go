@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -169,8 +170,10 @@ func (r *recipientRow) giveBack(back returning, now time.Time) {
 }
 
 // outcomeColumns are the columns that a result changes.
-var outcomeColumns = []string{"status", "error", "sentAt", "state", "attempts", "firstAttemptAt", "nextAttemptAt",
-	"leaseToken", "announcedAt", "completedAt", "smtpCode", "enhancedCode", "category"}
+var outcomeColumns = []string{
+	"status", "error", "sentAt", "state", "attempts", "firstAttemptAt", "nextAttemptAt", "leaseToken", "announcedAt",
+	"completedAt", "smtpCode", "enhancedCode", "category",
+}
 
 // identityColumns are those without which a row can't be inserted.
 var identityColumns = []string{"id", "jobId", "email"}
@@ -178,7 +181,7 @@ var identityColumns = []string{"id", "jobId", "email"}
 // lockLeased locks and reads those of the recipients that meet the condition.
 func lockLeased(tx *gorm.DB, ids []string, condition string, values ...any) ([]recipientRow, error) {
 	var rows []recipientRow
-	err := forUpdate(tx).Select(append(append([]string{}, identityColumns...), outcomeColumns...)).
+	err := forUpdate(tx).Select(slices.Concat(identityColumns, outcomeColumns)).
 		Where("`id` IN ?", ids).Where(condition, values...).Order("`id`").Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("locking recipients: %w", err)
@@ -192,7 +195,7 @@ func saveRows(tx *gorm.DB, rows []recipientRow) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	err := tx.Select(append(append([]string{}, identityColumns...), outcomeColumns...)).Clauses(clause.OnConflict{
+	err := tx.Select(slices.Concat(identityColumns, outcomeColumns)).Clauses(clause.OnConflict{
 		Columns:   []clause.Column{{Name: "id"}},
 		DoUpdates: clause.AssignmentColumns(outcomeColumns),
 	}).Create(&rows).Error

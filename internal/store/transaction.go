@@ -76,7 +76,7 @@ func repeat(ctx context.Context, what string, do func() error) error {
 
 // pause waits for a random part of longest; it returns false if ctx ended first.
 func pause(ctx context.Context, longest time.Duration) bool {
-	timer := time.NewTimer(rand.N(longest))
+	timer := time.NewTimer(rand.N(longest)) //nolint:gosec // jitter, no secret
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -217,9 +217,10 @@ type row struct {
 // rows returns the recipients of the job, in id order.
 func (s *scene) rows(job string) []row {
 	s.Helper()
-	columns := []string{"email", "name", "status", "state", "error", "sentAt", "attempts", "firstAttemptAt",
-		"nextAttemptAt", "leaseToken", "announcedAt", "completedAt", "smtpCode", "enhancedCode", "category",
-		"variables", "address"}
+	columns := []string{
+		"email", "name", "status", "state", "error", "sentAt", "attempts", "firstAttemptAt", "nextAttemptAt", "leaseToken",
+		"announcedAt", "completedAt", "smtpCode", "enhancedCode", "category", "variables", "address",
+	}
 	result, err := s.sql.QueryContext(s.ctx(), "SELECT "+asText(columns)+" FROM `Recipient` WHERE `jobId` = ? ORDER BY `id`", job)
 	s.must(err)
 	defer result.Close()
@@ -243,8 +244,10 @@ type job struct {
 // job returns the row of the job.
 func (s *scene) job(id string) job {
 	s.Helper()
-	columns := []string{"subject", "body", "status", "totalEmails", "sentEmails", "failedEmails", "createdAt", "startedAt",
-		"completedAt", "campaignKey", "shard", "rings", "rungAt"}
+	columns := []string{
+		"subject", "body", "status", "totalEmails", "sentEmails", "failedEmails", "createdAt", "startedAt", "completedAt",
+		"campaignKey", "shard", "rings", "rungAt",
+	}
 	var j job
 	s.must(s.sql.QueryRowContext(s.ctx(), "SELECT "+asText(columns)+" FROM `EmailJob` WHERE `id` = ?", id).Scan(
 		&j.Subject, &j.Body, &j.Status, &j.Total, &j.Sent, &j.Failed, &j.CreatedAt, &j.StartedAt, &j.CompletedAt, &j.Key,
