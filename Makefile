@@ -51,6 +51,11 @@ build: ## Build bin/cartero: static, reproducible, without cgo.
 docker-build: ## Build the image (IMG=cartero:dev unless told).
 	docker build --build-arg VERSION=$(VERSION) --tag $(IMG) .
 
+.PHONY: image-binary
+image-binary: ## Build what the image holds, bin/image/cartero, without Docker; fails if the image would exceed 40 MB.
+	@echo "Building bin/image/cartero $(VERSION) (some minutes the first time) …"
+	@VERSION=$(VERSION) hack/image/build $(BIN)/image/cartero
+
 .PHONY: control-plane
 control-plane: ## Put etcd, kube-apiserver and kubectl into bin/: downloaded, or else built (5 to 9 minutes, once).
 	@[[ -f $(BIN)/.control-plane ]] || $(MAKE) $(BIN)/setup-envtest
@@ -58,7 +63,7 @@ control-plane: ## Put etcd, kube-apiserver and kubectl into bin/: downloaded, or
 
 .PHONY: clean
 clean: ## Remove what build and test wrote; tools and control plane stay.
-	rm -rf $(BIN)/cartero dist coverage.out
+	rm -rf $(BIN)/cartero $(BIN)/image dist coverage.out
 
 .PHONY: clean-all
 clean-all: clean ## Remove tools, control plane and the data of `cartero dev` as well.
