@@ -3,6 +3,7 @@ package controllers
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -218,19 +219,23 @@ func (s *scope) progressMessage() string {
 		return "Nothing is sent yet"
 	}
 	t := s.tally
-	text := fmt.Sprintf("%s recipients have ended, %d accepted", t.Progress(), t.Accepted)
+	parts := []string{fmt.Sprintf("%s recipients have ended, %d accepted", t.Progress(), t.Accepted)}
 	for _, part := range []struct {
 		n    int64
 		what string
 	}{
-		{t.Bounced, "bounced"}, {t.Failed, "failed"}, {t.Suppressed, "suppressed"},
-		{t.Cancelled, "cancelled"}, {t.InDoubt, "in doubt"}, {t.Deferred, "waiting for another attempt"},
+		{t.Bounced, "bounced"},
+		{t.Failed, "failed"},
+		{t.Suppressed, "suppressed"},
+		{t.Cancelled, "cancelled"},
+		{t.InDoubt, "in doubt"},
+		{t.Deferred, "waiting for another attempt"},
 	} {
 		if part.n > 0 {
-			text += fmt.Sprintf(", %d %s", part.n, part.what)
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
 		}
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 // listMessage says what reading the list came to.

@@ -20,7 +20,7 @@ func (r *EmailCampaignReconciler) reconcileDelete(ctx context.Context, s *scope)
 		return ctrl.Result{}, nil
 	}
 	if err := r.endCampaign(ctx, s); err != nil {
-		return r.finish(ctx, s, r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable))
+		return r.finish(ctx, s, r.databaseError(err))
 	}
 
 	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})

@@ -365,6 +365,7 @@ func TestKilledAtAnyPointItEndsTheSame(t *testing.T) {
 		Progress     string
 	}
 	endOf := func(t *testing.T, w *world, key client.ObjectKey) end {
+		t.Helper()
 		object := w.mustSettle(t, key)
 		return end{w.rows(t, "crash/test"), w.queued(t, "crash/test"), conditionLines(object), object.Status.Progress}
 	}

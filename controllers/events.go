@@ -30,28 +30,50 @@ type transition struct {
 }
 
 var transitions = []transition{
-	{conditionType: v1alpha1.ConditionAccepted, status: metav1.ConditionTrue,
-		event: v1alpha1.EventCampaignAccepted, action: "Accept"},
-	{conditionType: v1alpha1.ConditionAccepted, status: metav1.ConditionFalse,
-		event: v1alpha1.EventSpecRejected, action: "Accept", warning: true},
-	{conditionType: v1alpha1.ConditionMaterialized, status: metav1.ConditionTrue, reason: v1alpha1.ReasonMaterialized,
-		event: v1alpha1.EventRecipientsMaterialized, action: "Materialize"},
-	{conditionType: v1alpha1.ConditionMaterialized, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAdopted,
-		event: v1alpha1.EventCampaignAdopted, action: "Materialize"},
-	{conditionType: v1alpha1.ConditionEnqueued, status: metav1.ConditionTrue,
-		event: v1alpha1.EventJobEnqueued, action: "Enqueue"},
-	{conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonSuspendedBySpec,
-		event: v1alpha1.EventSendingSuspended, action: "Suspend"},
-	{conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAuthenticationFailed,
-		event: v1alpha1.EventSMTPAuthenticationFailed, action: "Send", warning: true},
-	{conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonSenderRefused,
-		event: v1alpha1.EventSenderRefused, action: "Send", warning: true},
-	{conditionType: v1alpha1.ConditionComplete, status: metav1.ConditionTrue,
-		event: v1alpha1.EventCampaignCompleted, action: "Complete"},
-	{conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonCancelled,
-		event: v1alpha1.EventCampaignCancelled, action: "Cancel", warning: true},
-	{conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAllRecipientsFailed,
-		event: v1alpha1.EventCampaignFailed, action: "Complete", warning: true},
+	{
+		conditionType: v1alpha1.ConditionAccepted, status: metav1.ConditionTrue,
+		event: v1alpha1.EventCampaignAccepted, action: "Accept",
+	},
+	{
+		conditionType: v1alpha1.ConditionAccepted, status: metav1.ConditionFalse,
+		event: v1alpha1.EventSpecRejected, action: "Accept", warning: true,
+	},
+	{
+		conditionType: v1alpha1.ConditionMaterialized, status: metav1.ConditionTrue, reason: v1alpha1.ReasonMaterialized,
+		event: v1alpha1.EventRecipientsMaterialized, action: "Materialize",
+	},
+	{
+		conditionType: v1alpha1.ConditionMaterialized, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAdopted,
+		event: v1alpha1.EventCampaignAdopted, action: "Materialize",
+	},
+	{
+		conditionType: v1alpha1.ConditionEnqueued, status: metav1.ConditionTrue,
+		event: v1alpha1.EventJobEnqueued, action: "Enqueue",
+	},
+	{
+		conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonSuspendedBySpec,
+		event: v1alpha1.EventSendingSuspended, action: "Suspend",
+	},
+	{
+		conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAuthenticationFailed,
+		event: v1alpha1.EventSMTPAuthenticationFailed, action: "Send", warning: true,
+	},
+	{
+		conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonSenderRefused,
+		event: v1alpha1.EventSenderRefused, action: "Send", warning: true,
+	},
+	{
+		conditionType: v1alpha1.ConditionComplete, status: metav1.ConditionTrue,
+		event: v1alpha1.EventCampaignCompleted, action: "Complete",
+	},
+	{
+		conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonCancelled,
+		event: v1alpha1.EventCampaignCancelled, action: "Cancel", warning: true,
+	},
+	{
+		conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAllRecipientsFailed,
+		event: v1alpha1.EventCampaignFailed, action: "Complete", warning: true,
+	},
 }
 
 // eventsFor tells what changed between two statuses.
@@ -64,12 +86,16 @@ func eventsFor(before, after *v1alpha1.EmailCampaignStatus) []notice {
 	}
 	found = append(found, outageEvent(before, after)...)
 	if before.StartTime == nil && after.StartTime != nil {
-		found = append(found, notice{reason: v1alpha1.EventSendingStarted, action: "Send",
-			message: "A worker took up the first recipient"})
+		found = append(found, notice{
+			reason: v1alpha1.EventSendingStarted, action: "Send",
+			message: "A worker took up the first recipient",
+		})
 	}
 	if resumed(before, after) {
-		found = append(found, notice{reason: v1alpha1.EventSendingResumed, action: "Resume",
-			message: "What suspended the campaign is gone"})
+		found = append(found, notice{
+			reason: v1alpha1.EventSendingResumed, action: "Resume",
+			message: "What suspended the campaign is gone",
+		})
 	}
 	if n := inDoubt(after) - inDoubt(before); n > 0 {
 		found = append(found, notice{warning: true, reason: v1alpha1.EventRecipientsInDoubt, action: "Send", message: fmt.Sprintf(
@@ -94,8 +120,10 @@ func (t transition) happened(before, after *v1alpha1.EmailCampaignStatus) *metav
 
 // outageEvent tells of a dependency that stopped answering.
 func outageEvent(before, after *v1alpha1.EmailCampaignStatus) []notice {
-	ready := transition{conditionType: v1alpha1.ConditionReady, status: metav1.ConditionFalse,
-		reason: v1alpha1.ReasonDependencyNotReady}.happened(before, after)
+	ready := transition{
+		conditionType: v1alpha1.ConditionReady, status: metav1.ConditionFalse,
+		reason: v1alpha1.ReasonDependencyNotReady,
+	}.happened(before, after)
 	if ready == nil {
 		return nil
 	}

@@ -25,7 +25,7 @@ const (
 func (r *EmailCampaignReconciler) finish(ctx context.Context, s *scope, stepErr error) (ctrl.Result, error) {
 	computeStatus(s, stepErr, r.Redact)
 	if err := r.patchStatus(ctx, s); err != nil {
-		return ctrl.Result{}, errors.Join(unexpected(stepErr), err)
+		return ctrl.Result{}, errors.Join(stepErr, err)
 	}
 	for _, e := range eventsFor(&s.before.Status, &s.object.Status) {
 		eventType := corev1.EventTypeNormal
@@ -52,7 +52,7 @@ func (r *EmailCampaignReconciler) patchStatus(ctx context.Context, s *scope) err
 // nextLoop is a pure function of what the loop found.
 func nextLoop(s *scope, stepErr error) (ctrl.Result, error) {
 	if stalled := asStalled(stepErr); stalled != nil {
-		return ctrl.Result{RequeueAfter: stalled.recheckAfter}, nil
+		return ctrl.Result{RequeueAfter: stalled.recheckAfter}, nil //nolint:nilerr // the status says it, and retrying would not help
 	}
 	if stepErr != nil {
 		return ctrl.Result{}, stepErr
@@ -69,12 +69,4 @@ func nextLoop(s *scope, stepErr error) (ctrl.Result, error) {
 	default:
 		return ctrl.Result{RequeueAfter: progressInterval}, nil
 	}
-}
-
-// unexpected is the error, unless it is one that the status says everything about.
-func unexpected(err error) error {
-	if asStalled(err) != nil {
-		return nil
-	}
-	return err
 }

@@ -16,9 +16,9 @@ import (
 )
 
 var (
-	created = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	now     = created.Add(time.Minute)
-	outage  = errors.New("dial tcp 10.0.0.7:3306: connection refused")
+	created   = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	now       = created.Add(time.Minute)
+	errOutage = errors.New("dial tcp 10.0.0.7:3306: connection refused")
 )
 
 // given builds what a loop found.
@@ -36,8 +36,10 @@ func aCampaign(mutate ...func(*v1alpha1.EmailCampaign)) given {
 }
 
 func (g given) written(at time.Time) given {
-	g.record = &campaign.Record{Key: g.key, ContentHash: "c", ListHash: "l", CreatedAt: created, SealedAt: &at,
-		Totals: campaign.Totals{Recipients: 10, Jobs: 1}}
+	g.record = &campaign.Record{
+		Key: g.key, ContentHash: "c", ListHash: "l", CreatedAt: created, SealedAt: &at,
+		Totals: campaign.Totals{Recipients: 10, Jobs: 1},
+	}
 	return g
 }
 
@@ -52,8 +54,10 @@ func (g given) enqueuedNow() given {
 }
 
 func (g given) counting(tally campaign.Tally) given {
-	for _, n := range []int64{tally.Pending, tally.Active, tally.Deferred, tally.Accepted, tally.Bounced, tally.Failed,
-		tally.Suppressed, tally.Cancelled, tally.InDoubt} {
+	for _, n := range []int64{
+		tally.Pending, tally.Active, tally.Deferred, tally.Accepted, tally.Bounced, tally.Failed,
+		tally.Suppressed, tally.Cancelled, tally.InDoubt,
+	} {
 		tally.Total += n
 	}
 	if tally.LastCompletedAt == nil && tally.Done() {
@@ -104,7 +108,7 @@ func TestConditions(t *testing.T) {
 		{
 			name:  "the database is away from the beginning",
 			given: aCampaign(),
-			err:   &dependencyError{dependency: "database", reason: v1alpha1.ReasonDatabaseUnavailable, err: outage},
+			err:   &dependencyError{dependency: "database", reason: v1alpha1.ReasonDatabaseUnavailable, err: errOutage},
 			want: map[string]string{
 				"Accepted": "Unknown Pending", "Materialized": "False DatabaseUnavailable", "Enqueued": "Unknown Pending",
 				"Suspended": "False NotSuspended", "Complete": "False InProgress", "Failed": "False NotFailed",
@@ -114,7 +118,7 @@ func TestConditions(t *testing.T) {
 		{
 			name:  "the queue is away",
 			given: aCampaign().written(sealed).counting(campaign.Tally{Pending: 10}),
-			err:   &dependencyError{dependency: "queue", reason: v1alpha1.ReasonQueueUnavailable, err: outage},
+			err:   &dependencyError{dependency: "queue", reason: v1alpha1.ReasonQueueUnavailable, err: errOutage},
 			want: map[string]string{
 				"Accepted": "Unknown Pending", "Materialized": "True Materialized", "Enqueued": "False QueueUnavailable",
 				"Suspended": "False NotSuspended", "Complete": "False InProgress", "Failed": "False NotFailed",
@@ -245,7 +249,7 @@ func TestConditionsOutliveAnOutage(t *testing.T) {
 	computeStatus(g.scope, nil, telemetry.Redact)
 
 	later := newScope(g.object, now.Add(time.Minute))
-	computeStatus(later, &dependencyError{dependency: "database", reason: v1alpha1.ReasonDatabaseUnavailable, err: outage},
+	computeStatus(later, &dependencyError{dependency: "database", reason: v1alpha1.ReasonDatabaseUnavailable, err: errOutage},
 		telemetry.Redact)
 	want := map[string]string{
 		"Accepted": "True Accepted", "Materialized": "True Materialized", "Enqueued": "True Enqueued",
@@ -274,8 +278,10 @@ func TestMessagesNameNoAddress(t *testing.T) {
 func TestStatusOfAFinishedCampaign(t *testing.T) {
 	t.Parallel()
 	sealed, started, ended := created.Add(time.Second), created.Add(2*time.Second), created.Add(40*time.Second)
-	g := aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Accepted: 8, Bounced: 2, LastCompletedAt: &ended,
-		Failures: []campaign.FailureCount{{Category: "BadMailbox", EnhancedCode: "5.1.1", Count: 2}}})
+	g := aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{
+		Accepted: 8, Bounced: 2, LastCompletedAt: &ended,
+		Failures: []campaign.FailureCount{{Category: "BadMailbox", EnhancedCode: "5.1.1", Count: 2}},
+	})
 	g.record.StartedAt = &started
 	g.record.Totals.Duplicates, g.record.Totals.Invalid, g.record.Totals.InvalidLines = 3, 1, []int{17}
 	computeStatus(g.scope, nil, telemetry.Redact)
@@ -312,26 +318,40 @@ func TestNextLoop(t *testing.T) {
 		wantErr error
 	}{
 		{name: "only the user can help", given: aCampaign(), err: &stalledError{reason: "InvalidSpec", err: errors.New("x")}},
-		{name: "a source may appear", given: aCampaign(),
+		{
+			name: "a source may appear", given: aCampaign(),
 			err:  &stalledError{reason: "SecretNotFound", err: errors.New("x"), recheckAfter: recheckSource},
-			want: ctrl.Result{RequeueAfter: recheckSource}},
-		{name: "an outage is retried with backoff", given: aCampaign(),
-			err: &dependencyError{dependency: "queue", err: outage}, wantErr: outage},
-		{name: "any other error is retried with backoff", given: aCampaign(), err: outage, wantErr: outage},
-		{name: "sending", given: aCampaign().written(sealed).counting(campaign.Tally{Pending: 1, Accepted: 1}),
-			want: ctrl.Result{RequeueAfter: progressInterval}},
+			want: ctrl.Result{RequeueAfter: recheckSource},
+		},
+		{
+			name: "an outage is retried with backoff", given: aCampaign(),
+			err: &dependencyError{dependency: "queue", err: errOutage}, wantErr: errOutage,
+		},
+		{name: "any other error is retried with backoff", given: aCampaign(), err: errOutage, wantErr: errOutage},
+		{
+			name: "sending", given: aCampaign().written(sealed).counting(campaign.Tally{Pending: 1, Accepted: 1}),
+			want: ctrl.Result{RequeueAfter: progressInterval},
+		},
 		{name: "suspended, the last mail still on the wire", given: aCampaign(suspended).written(sealed).
 			counting(campaign.Tally{Pending: 1, Active: 1}), want: ctrl.Result{RequeueAfter: progressInterval}},
-		{name: "suspended", given: aCampaign(suspended).written(sealed).counting(campaign.Tally{Pending: 1}),
-			want: ctrl.Result{RequeueAfter: idleInterval}},
-		{name: "held", given: aCampaign().written(sealed).counting(campaign.Tally{Pending: 1}).heldUntil(now.Add(time.Hour)),
-			want: ctrl.Result{RequeueAfter: idleInterval}},
-		{name: "all deferred", given: aCampaign().written(sealed).counting(campaign.Tally{Deferred: 1}),
-			want: ctrl.Result{RequeueAfter: idleInterval}},
+		{
+			name: "suspended", given: aCampaign(suspended).written(sealed).counting(campaign.Tally{Pending: 1}),
+			want: ctrl.Result{RequeueAfter: idleInterval},
+		},
+		{
+			name: "held", given: aCampaign().written(sealed).counting(campaign.Tally{Pending: 1}).heldUntil(now.Add(time.Hour)),
+			want: ctrl.Result{RequeueAfter: idleInterval},
+		},
+		{
+			name: "all deferred", given: aCampaign().written(sealed).counting(campaign.Tally{Deferred: 1}),
+			want: ctrl.Result{RequeueAfter: idleInterval},
+		},
 		{name: "ended", given: aCampaign().written(sealed).counting(campaign.Tally{Accepted: 1})},
-		{name: "ended with a doubt that a worker may still resolve",
+		{
+			name:  "ended with a doubt that a worker may still resolve",
 			given: aCampaign().written(sealed).counting(campaign.Tally{Accepted: 1, InDoubt: 1}),
-			want:  ctrl.Result{RequeueAfter: time.Minute}},
+			want:  ctrl.Result{RequeueAfter: time.Minute},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -353,7 +373,7 @@ func TestEventsTellWhatChanged(t *testing.T) {
 		err   error
 	}{
 		{aCampaign(), &stalledError{reason: v1alpha1.ReasonSecretNotFound, err: errors.New("no Secret")}},
-		{aCampaign(), &dependencyError{dependency: "database", reason: v1alpha1.ReasonDatabaseUnavailable, err: outage}},
+		{aCampaign(), &dependencyError{dependency: "database", reason: v1alpha1.ReasonDatabaseUnavailable, err: errOutage}},
 		{aCampaign(suspended).written(sealed).counting(campaign.Tally{Pending: 10}), nil},
 		{aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Pending: 10}), nil},
 		{aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Pending: 9, InDoubt: 1}), nil},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,7 +60,7 @@ func (r *EmailCampaignReconciler) lookUp(ctx context.Context, s *scope) error {
 	case errors.Is(err, campaign.ErrNotFound):
 		return nil
 	case err != nil:
-		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+		return r.databaseError(err)
 	default:
 		s.record = &record
 		return nil
@@ -73,7 +74,7 @@ func (r *EmailCampaignReconciler) applySuspension(ctx context.Context, s *scope)
 		return nil
 	}
 	if err := r.Ledger.Suspend(ctx, s.key, s.suspended()); err != nil {
-		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+		return r.databaseError(err)
 	}
 	s.record.Suspended = s.suspended()
 	return nil
@@ -148,7 +149,7 @@ func (r *EmailCampaignReconciler) loadError(s *scope, totals campaign.Totals, er
 		return &stalledError{reason: v1alpha1.ReasonInvalidRecipients, recheckAfter: recheckOf(s.object), err: fmt.Errorf(
 			"%s has no address that can be mailed%s", sourceName(s.object), invalidLines(totals))}
 	default:
-		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+		return r.databaseError(err)
 	}
 }
 
@@ -161,7 +162,7 @@ func (r *EmailCampaignReconciler) enqueue(ctx context.Context, s *scope) error {
 		if _, isQueue := errors.AsType[*outbox.QueueError](err); isQueue {
 			return &dependencyError{dependency: "queue", reason: v1alpha1.ReasonQueueUnavailable, err: err}
 		}
-		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+		return r.databaseError(err)
 	}
 	s.enqueued = true
 	return nil
@@ -174,22 +175,22 @@ func (r *EmailCampaignReconciler) observe(ctx context.Context, s *scope) error {
 	}
 	record, err := r.Ledger.Campaign(ctx, s.key)
 	if err != nil {
-		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+		return r.databaseError(err)
 	}
 	tally, err := r.Ledger.Tally(ctx, s.key)
 	if err != nil {
-		return r.databaseError(err, v1alpha1.ReasonDatabaseUnavailable)
+		return r.databaseError(err)
 	}
 	s.record, s.tally = &record, &tally
 	return nil
 }
 
 // databaseError makes a dependencyError of an outage and leaves any other error as it is.
-func (r *EmailCampaignReconciler) databaseError(err error, reason string) error {
+func (r *EmailCampaignReconciler) databaseError(err error) error {
 	if !r.IsUnavailable(err) {
 		return err
 	}
-	return &dependencyError{dependency: "database", reason: reason, err: err}
+	return &dependencyError{dependency: "database", reason: v1alpha1.ReasonDatabaseUnavailable, err: err}
 }
 
 func jobSize(object *v1alpha1.EmailCampaign) int {
@@ -211,7 +212,7 @@ func invalidLines(totals campaign.Totals) string {
 			lines = append(lines, "…")
 			break
 		}
-		lines = append(lines, fmt.Sprint(line))
+		lines = append(lines, strconv.Itoa(line))
 	}
 	return fmt.Sprintf(" (%d invalid addresses, lines %s)", totals.Invalid, strings.Join(lines, ", "))
 }

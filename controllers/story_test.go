@@ -72,8 +72,10 @@ func newBackend(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{store: db, queue: queue, effects: &effects{}, recorder: events.NewFakeRecorder(1000),
-		now: time.Now().UTC().Truncate(time.Millisecond).Add(time.Second)}
+	return &world{
+		store: db, queue: queue, effects: &effects{}, recorder: events.NewFakeRecorder(1000),
+		now: time.Now().UTC().Truncate(time.Millisecond).Add(time.Second),
+	}
 }
 
 // reconciler is a new one: it knows nothing of earlier loops, as after a restart.
@@ -183,8 +185,10 @@ func (w *world) deliver(t *testing.T, key string, end func(address string) campa
 		if err := w.store.StartJob(ctx, job, w.now); err != nil {
 			t.Fatal(err)
 		}
-		claimed, err := w.store.Claim(ctx, campaign.Claim{JobID: job, Token: "worker-1", Limit: 1000, Now: w.now,
-			LeaseUntil: w.now.Add(time.Minute)})
+		claimed, err := w.store.Claim(ctx, campaign.Claim{
+			JobID: job, Token: "worker-1", Limit: 1000, Now: w.now,
+			LeaseUntil: w.now.Add(time.Minute),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

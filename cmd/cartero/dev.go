@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/cartero-mail/cartero/internal/devstack"
@@ -117,8 +118,8 @@ func startStack(ctx context.Context, c cli, s *devSettings) (_ *stack, err error
 // stop ends what was started, the last first.
 func (st *stack) stop() error {
 	var errs []error
-	for i := len(st.closers) - 1; i >= 0; i-- {
-		errs = append(errs, st.closers[i]())
+	for _, closeIt := range slices.Backward(st.closers) {
+		errs = append(errs, closeIt())
 	}
 	return errors.Join(errs...)
 }
@@ -245,11 +246,13 @@ func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db 
 		return err
 	}
 	p.group.Go(func() error { return box.Run(ctx) })
-	listener, err := listen(s.facade.Address())
+	listener, err := listen(ctx, s.facade.Address())
 	if err != nil {
 		return err
 	}
-	s.facade.Port = listener.Addr().(*net.TCPAddr).Port
+	if address, ok := listener.Addr().(*net.TCPAddr); ok {
+		s.facade.Port = address.Port
+	}
 	gate, err := p.serveFacade(ctx, listener, s.facade, s.queue, s.sender.Address(), db, queue, box)
 	if err != nil {
 		return err

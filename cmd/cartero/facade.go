@@ -47,7 +47,7 @@ func runFacade(ctx context.Context, c cli) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeQueue()) }()
-	listener, err := listen(o.Address())
+	listener, err := listen(ctx, o.Address())
 	if err != nil {
 		return err
 	}
@@ -77,8 +77,8 @@ func runFacade(ctx context.Context, c cli) (err error) {
 	return p.wait(ctx)
 }
 
-func listen(address string) (net.Listener, error) {
-	listener, err := net.Listen("tcp", address)
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listening on SERVICE_HOST:SERVICE_PORT: %w", err)
 	}
@@ -114,6 +114,7 @@ func (p *process) serveFacade(
 		return nil, errors.Join(err, listener.Close())
 	}
 	gate := &startGate{Handler: handler}
+	p.logger.Info("Listening", "address", listener.Addr().String())
 	p.group.Go(func() error { return facade.Serve(ctx, listener, gate, facadeGrace, p.logger) })
 	return gate, nil
 }

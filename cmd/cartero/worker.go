@@ -153,7 +153,7 @@ func (d *delivery) setWorker(s workerSettings, db *store.Store) error {
 		Logger: d.process.logger,
 		Hooks: worker.Hooks{
 			OnResult: func(state campaign.State, category string) { metrics.Mail(string(state), category) },
-			OnSend:   func(took time.Duration, outcome mail.Outcome) { metrics.Phase("send", took) },
+			OnSend:   func(took time.Duration, _ mail.Outcome) { metrics.Phase("send", took) },
 			OnRescue: metrics.Recovered,
 		},
 	}
@@ -178,6 +178,7 @@ func (d *delivery) run(ctx context.Context) error {
 	if d.pacer != nil {
 		d.process.group.Go(func() error { return d.pacer.Run(ctx) })
 	}
+	d.process.logger.Info("Taking jobs from the queue")
 	stopped := make(chan error, 1)
 	context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.grace)

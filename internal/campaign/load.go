@@ -16,7 +16,7 @@ type List interface {
 	Totals() Totals
 }
 
-// ErrNoRecipients: a list was read to its end and has nobody to mail.
+// ErrNoRecipients tells that a list was read to its end and has nobody to mail.
 var ErrNoRecipients = errors.New("the list has no recipient that can be mailed")
 
 // Loader writes campaigns into the ledger.

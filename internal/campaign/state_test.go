@@ -77,8 +77,10 @@ func TestTallyIsDisjointAndAddsUp(t *testing.T) {
 	for i, s := range states {
 		tally.Add(s, int64(i+1))
 	}
-	want := campaign.Tally{Total: 45, Pending: 1, Active: 2, Deferred: 3, Accepted: 4, Bounced: 5, Failed: 6,
-		Suppressed: 7, Cancelled: 8, InDoubt: 9}
+	want := campaign.Tally{
+		Total: 45, Pending: 1, Active: 2, Deferred: 3, Accepted: 4, Bounced: 5, Failed: 6,
+		Suppressed: 7, Cancelled: 8, InDoubt: 9,
+	}
 	if diff := cmp.Diff(want, tally); diff != "" {
 		t.Error(diff)
 	}

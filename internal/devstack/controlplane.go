@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/client-go/rest"
@@ -15,6 +16,13 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/cartero-mail/cartero/config/crd"
+)
+
+const (
+	// processTimeout is for one process of the control plane to start or end, on a busy machine.
+	processTimeout = 2 * time.Minute
+	// startAttempts: envtest gives a fresh API server five seconds for its default namespace, which is not always enough.
+	startAttempts = 3
 )
 
 // ControlPlane is a Kubernetes API server with Cartero's CRDs: the real one, without nodes.
@@ -29,7 +37,7 @@ type ControlPlane struct {
 
 // StartControlPlane starts etcd and kube-apiserver from the assets directory, with their data below directory, where
 // the next start finds it. Left-overs of a process that was killed are ended first.
-func StartControlPlane(_ context.Context, directory *Directory, assets string) (*ControlPlane, error) {
+func StartControlPlane(ctx context.Context, directory *Directory, assets string) (*ControlPlane, error) {
 	for _, binary := range []string{"etcd", "kube-apiserver"} {
 		if _, err := os.Stat(filepath.Join(assets, binary)); err != nil {
 			return nil, fmt.Errorf("%s is not in %s: run `make control-plane`, or set KUBECONFIG to use a cluster", binary, assets)
@@ -49,18 +57,38 @@ func StartControlPlane(_ context.Context, directory *Directory, assets string) (
 		}
 	}
 
-	environment := &envtest.Environment{BinaryAssetsDirectory: assets}
-	environment.ControlPlane.Etcd = &envtest.Etcd{DataDir: state}
-	environment.ControlPlane.APIServer = &envtest.APIServer{CertDir: certificates}
-	config, err := environment.Start()
+	environment, config, err := startEnvironment(ctx, assets, state, certificates)
 	if err != nil {
-		return nil, fmt.Errorf("starting the local control plane: %w", errors.Join(err, environment.Stop()))
+		return nil, fmt.Errorf("starting the local control plane: %w", err)
 	}
 	plane := &ControlPlane{Config: config, Kubeconfig: directory.Path("kubeconfig"), environment: environment}
 	if err := plane.prepare(); err != nil {
 		return nil, errors.Join(err, plane.Stop())
 	}
 	return plane, nil
+}
+
+// startEnvironment starts the processes, again if need be.
+func startEnvironment(ctx context.Context, assets, state, certificates string) (*envtest.Environment, *rest.Config, error) {
+	var errs []error
+	for range startAttempts {
+		environment := &envtest.Environment{
+			BinaryAssetsDirectory:    assets,
+			ControlPlaneStartTimeout: processTimeout,
+			ControlPlaneStopTimeout:  processTimeout,
+		}
+		environment.ControlPlane.Etcd = &envtest.Etcd{DataDir: state}
+		environment.ControlPlane.APIServer = &envtest.APIServer{CertDir: certificates}
+		config, err := environment.Start()
+		if err == nil {
+			return environment, config, nil
+		}
+		errs = append(errs, err, environment.Stop())
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, nil, errors.Join(errs...)
 }
 
 // prepare writes the kubeconfig and installs the CRDs.

@@ -2,6 +2,7 @@ package devstack
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ const leftoverGrace = 10 * time.Second
 // endLeftovers ends processes that run a binary of assets on one of the directories: children of a process that was
 // killed and could not end them. It finds them in /proc; where there is none, it finds nothing, and etcd's own lock
 // on its data speaks up.
-func endLeftovers(assets string, directories ...string) error {
+func endLeftovers(ctx context.Context, assets string, directories ...string) error {
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return fmt.Errorf("listing processes: %w", err)
@@ -38,7 +39,7 @@ func endLeftovers(assets string, directories ...string) error {
 		if err != nil {
 			continue
 		}
-		if err := endProcess(pid); err != nil {
+		if err := endProcess(ctx, pid); err != nil {
 			return fmt.Errorf("ending a left-over %s (process %d): %w", filepath.Base(executable), pid, err)
 		}
 	}
@@ -46,7 +47,7 @@ func endLeftovers(assets string, directories ...string) error {
 }
 
 // endProcess asks a process to end, waits, and kills it if it does not.
-func endProcess(pid int) error {
+func endProcess(ctx context.Context, pid int) error {
 	deadline := time.Now().Add(leftoverGrace)
 	signal := syscall.SIGTERM
 	for {
@@ -59,6 +60,10 @@ func endProcess(pid int) error {
 		if time.Now().After(deadline) {
 			signal = syscall.SIGKILL
 		}
-		time.Sleep(50 * time.Millisecond)
+		select { // a process that is not our child tells nobody when it ends
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }

@@ -82,8 +82,10 @@ func TestRingCampaign(t *testing.T) {
 		{
 			name:   "a job whose ring was lost is rung under a new id",
 			memory: memory{due: []campaign.DueJob{lost}},
-			want: memory{rung: []outbox.Ring{{BullID: "b-r2", JobID: "b"}}, marked: []campaign.DueJob{lost},
-				asked: []string{"b-r1"}},
+			want: memory{
+				rung: []outbox.Ring{{BullID: "b-r2", JobID: "b"}}, marked: []campaign.DueJob{lost},
+				asked: []string{"b-r1"},
+			},
 		},
 		{
 			name:   "a job that still waits in the queue is left alone",
