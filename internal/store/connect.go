@@ -6,16 +6,11 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 	gormmysql "gorm.io/driver/mysql"
-	"gorm.io/driver/sqlite"
 	"gorm.io/gorm"
-	_ "modernc.org/sqlite" // registers the driver "sqlite", which needs no cgo
 )
 
 // connectionLifetime bounds the life of a MySQL connection: load balancers and wait_timeout cut those that idle.
@@ -58,40 +53,4 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, errors.Join(fmt.Errorf("setting the isolation level: %w", err), conn.Close())
 	}
 	return conn, nil
-}
-
-func openSQLite(ctx context.Context, t target) (*sql.DB, gorm.Dialector, error) {
-	path, err := filepath.Abs(t.path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening the SQLite file: %w", err)
-	}
-	// Made here because SQLite would make it readable for everybody, and it holds addresses.
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening the SQLite file: %w", err)
-	}
-	if err := file.Close(); err != nil {
-		return nil, nil, fmt.Errorf("opening the SQLite file: %w", err)
-	}
-
-	dsn := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{
-		"_txlock": {"immediate"}, // take the write lock at BEGIN: upgrading a read lock later can only fail
-		"_pragma": {
-			"busy_timeout(10000)", // first, so that setting the others waits too
-			"journal_mode(WAL)",
-			"synchronous(FULL)", // a commit survives the loss of power
-			"foreign_keys(ON)",
-		},
-	}.Encode()}
-	pool, err := sql.Open("sqlite", dsn.String())
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening the SQLite file: %w", err)
-	}
-	pool.SetMaxOpenConns(t.connections)
-	pool.SetMaxIdleConns(t.connections)
-	if err := pool.PingContext(ctx); err != nil {
-		_ = pool.Close()
-		return nil, nil, fmt.Errorf("opening the SQLite file: %w", err)
-	}
-	return pool, sqlite.New(sqlite.Config{DriverName: "sqlite", Conn: pool}), nil
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 
 	"github.com/go-sql-driver/mysql"
-	"modernc.org/sqlite"
 )
 
 // Numbers of MySQL and MariaDB errors (the server's error reference).
@@ -87,14 +86,6 @@ func worthRepeating(err error) bool {
 func mysqlCode(err error) uint16 {
 	if refusal := (*mysql.MySQLError)(nil); errors.As(err, &refusal) {
 		return refusal.Number
-	}
-	return 0
-}
-
-// sqliteCode returns SQLite's primary result code, or 0.
-func sqliteCode(err error) int {
-	if refusal := (*sqlite.Error)(nil); errors.As(err, &refusal) {
-		return refusal.Code() & 0xff // the rest is the extended code
 	}
 	return 0
 }
