@@ -44,7 +44,7 @@ func StartControlPlane(ctx context.Context, directory *Directory, assets string)
 		}
 	}
 	state, certificates := directory.Path("etcd"), directory.Path("apiserver")
-	if err := endLeftovers(assets, state, certificates); err != nil {
+	if err := endLeftovers(ctx, assets, state, certificates); err != nil {
 		return nil, err
 	}
 	// The certificates belong to an authority that lives as long as the process.
