@@ -48,15 +48,15 @@ func (a *negotiatedAuth) Start(server *gosmtp.ServerInfo) (string, []byte, error
 	for _, mechanism := range server.Auth {
 		offered = append(offered, strings.ToUpper(mechanism))
 	}
-	clear := server.TLS || a.loopback
+	safe := server.TLS || a.loopback
 	switch {
 	case slices.Contains(offered, "SCRAM-SHA-256"):
 		a.chosen = gosmtp.ScramSHA256Auth(a.username, a.password)
 	case slices.Contains(offered, "SCRAM-SHA-1"):
 		a.chosen = gosmtp.ScramSHA1Auth(a.username, a.password)
-	case clear && slices.Contains(offered, "PLAIN"):
+	case safe && slices.Contains(offered, "PLAIN"):
 		a.chosen = gosmtp.PlainAuth("", a.username, a.password, a.host, true)
-	case clear && slices.Contains(offered, "LOGIN"):
+	case safe && slices.Contains(offered, "LOGIN"):
 		a.chosen = gosmtp.LoginAuth(a.username, a.password, a.host, true)
 	case slices.Contains(offered, "CRAM-MD5"):
 		a.chosen = gosmtp.CRAMMD5Auth(a.username, a.password)

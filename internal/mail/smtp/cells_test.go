@@ -175,7 +175,8 @@ func TestTimeouts(t *testing.T) {
 		t.Run(string(step.phase), func(t *testing.T) {
 			t.Parallel()
 			server := smtptest.Start(t, smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{
-				step.step: {{Hang: make(chan struct{})}}}})
+				step.step: {{Hang: make(chan struct{})}},
+			}})
 			pool := newPool(t, server, func(c *Config) { short[step.phase](&c.Timeouts) })
 			v := send(t, pool, "alice@receiver.example")
 			if diff := cmp.Diff(cell(step.phase, ""), judge(v)); diff != "" {
@@ -192,7 +193,8 @@ func TestTimeouts(t *testing.T) {
 func TestSlowReply(t *testing.T) {
 	t.Parallel()
 	server := smtptest.Start(t, smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{
-		smtptest.Dot: {{OneByte: 1}, {OneByte: patience}}}})
+		smtptest.Dot: {{OneByte: 1}, {OneByte: patience}},
+	}})
 	pool := newPool(t, server, func(c *Config) { c.Timeouts.Dot = 5 * shortly })
 	wantSent(t, send(t, pool, "alice@receiver.example"))
 	if v := send(t, pool, "bob@receiver.example"); v.Outcome != mail.Uncertain {

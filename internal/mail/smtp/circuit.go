@@ -28,7 +28,7 @@ type circuit struct {
 }
 
 func newCircuit() circuit {
-	return circuit{jitter: func(d time.Duration) time.Duration { return rand.N(d) }}
+	return circuit{jitter: rand.N[time.Duration]} //nolint:gosec // spreads retries, protects nothing
 }
 
 // fail records a failure. seen is the number of failures when the try began: of many that began together, one counts.

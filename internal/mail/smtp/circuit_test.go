@@ -15,7 +15,8 @@ import (
 func TestRelayAwayIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	server := smtptest.Start(t, smtptest.Script{Always: map[smtptest.Step]smtptest.Reaction{
-		smtptest.Connect: {Reply: "421 4.3.2 not now", Then: smtptest.Close}}})
+		smtptest.Connect: {Reply: "421 4.3.2 not now", Then: smtptest.Close},
+	}})
 	clock := newFakeClock()
 	pool := newPool(t, server, clock.use)
 	pool.circuit.jitter = func(d time.Duration) time.Duration { return d }
@@ -47,7 +48,8 @@ func TestOneProbe(t *testing.T) {
 	t.Parallel()
 	reached, hang := make(chan struct{}), make(chan struct{})
 	server := smtptest.Start(t, smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{smtptest.Connect: {
-		{Silent: true, Then: smtptest.Close}, {Reached: reached, Hang: hang, Reply: "554 go away", Then: smtptest.Close}}}})
+		{Silent: true, Then: smtptest.Close}, {Reached: reached, Hang: hang, Reply: "554 go away", Then: smtptest.Close},
+	}}})
 	clock := newFakeClock()
 	pool := newPool(t, server, clock.use)
 	if v := send(t, pool, "alice@receiver.example"); judge(v) != relayAway {
@@ -76,7 +78,8 @@ func TestOneProbe(t *testing.T) {
 func TestHangupAtMAILBacksOff(t *testing.T) {
 	t.Parallel()
 	server := smtptest.Start(t, smtptest.Script{Always: map[smtptest.Step]smtptest.Reaction{
-		smtptest.MAIL: {Silent: true, Then: smtptest.Close}}})
+		smtptest.MAIL: {Silent: true, Then: smtptest.Close},
+	}})
 	clock := newFakeClock()
 	pool := newPool(t, server, clock.use)
 	for i := range 3 {

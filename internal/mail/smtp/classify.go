@@ -61,8 +61,10 @@ func classify(phase mail.Phase, r reply, err error) mail.Verdict {
 // accepted. While no recipient was named the relay is at fault, afterwards an attempt is counted, so that a message that
 // makes a relay hang up is not tried for ever.
 func classifyLoss(phase mail.Phase, err error) mail.Verdict {
-	v := mail.Verdict{Outcome: mail.Temporary, Phase: phase, Scope: mail.ScopeRecipient, Category: mail.CategoryNetwork,
-		Detail: describeLoss(phase, err)}
+	v := mail.Verdict{
+		Outcome: mail.Temporary, Phase: phase, Scope: mail.ScopeRecipient, Category: mail.CategoryNetwork,
+		Detail: describeLoss(phase, err),
+	}
 	switch {
 	case phase == mail.PhaseDot:
 		v.Outcome, v.Category = mail.Uncertain, mail.CategoryInDoubt

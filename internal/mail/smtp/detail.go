@@ -2,8 +2,8 @@ package smtp
 
 import (
 	"encoding/base64"
-	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,7 +19,7 @@ var addressLike = regexp.MustCompile(`(?i)[^\s<>()"',;:\[\]]*(?:@|＠|%40|=40)[^
 
 // sanitize is a reply as a sentence for people: the codes and the text, with addresses masked.
 func sanitize(r reply) string {
-	head := fmt.Sprintf("%d", r.code)
+	head := strconv.Itoa(r.code)
 	if r.enhanced != "" {
 		head += " " + r.enhanced
 	}

@@ -63,6 +63,8 @@ func (c *conn) mailParams(env mail.Envelope, raw []byte) (string, *mail.Verdict)
 
 // invalid is the verdict on what cannot be put on the wire.
 func invalid(phase mail.Phase, status, detail string) mail.Verdict {
-	return mail.Verdict{Outcome: mail.Permanent, Phase: phase, Scope: mail.ScopeRecipient, EnhancedCode: status,
-		Category: mail.CategoryInvalid, Detail: limit(status + " " + detail)}
+	return mail.Verdict{
+		Outcome: mail.Permanent, Phase: phase, Scope: mail.ScopeRecipient, EnhancedCode: status,
+		Category: mail.CategoryInvalid, Detail: limit(status + " " + detail),
+	}
 }

@@ -26,45 +26,45 @@ var (
 )
 
 // newPool is a pool for the server, closed with the test.
-func newPool(t testing.TB, server *smtptest.Server, change ...func(*Config)) *Pool {
-	t.Helper()
+func newPool(tb testing.TB, server *smtptest.Server, change ...func(*Config)) *Pool {
+	tb.Helper()
 	cfg := Config{Host: server.Host(), Port: server.Port(), RootCAs: server.RootCAs(), HELO: "worker.sender.example"}
 	for _, f := range change {
 		f(&cfg)
 	}
 	pool, err := NewPool(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = pool.Close() })
+	tb.Cleanup(func() { _ = pool.Close() })
 	return pool
 }
 
-func testContext(t testing.TB) context.Context {
-	t.Helper()
+func testContext(tb testing.TB) context.Context {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
 // send sends the message to this recipient and fails the test if the order of body, beforeDot and dot is wrong.
-func send(t testing.TB, pool *Pool, to string) mail.Verdict {
-	t.Helper()
+func send(tb testing.TB, pool *Pool, to string) mail.Verdict {
+	tb.Helper()
 	env := envelope
 	env.To = to
 	asked := 0
-	v := pool.Send(testContext(t), env, message, func() error { asked++; return nil })
+	v := pool.Send(testContext(tb), env, message, func() error { asked++; return nil })
 	if certain := v.Outcome == mail.Sent || v.Outcome == mail.Uncertain || v.Phase == mail.PhaseDot; certain && asked != 1 || asked > 1 {
-		t.Errorf("beforeDot was called %d times, the verdict is %+v", asked, v)
+		tb.Errorf("beforeDot was called %d times, the verdict is %+v", asked, v)
 	}
 	return v
 }
 
 // wantSent fails the test unless the mail was sent.
-func wantSent(t testing.TB, v mail.Verdict) {
-	t.Helper()
+func wantSent(tb testing.TB, v mail.Verdict) {
+	tb.Helper()
 	if v.Outcome != mail.Sent {
-		t.Fatalf("not sent: %+v", v)
+		tb.Fatalf("not sent: %+v", v)
 	}
 }
 

@@ -293,6 +293,8 @@ func (p *Pool) wakeLocked(n int) {
 }
 
 func closedVerdict() mail.Verdict {
-	return mail.Verdict{Outcome: mail.Temporary, Phase: mail.PhaseConnect, Scope: mail.ScopeRelay,
-		Category: mail.CategoryNetwork, Detail: "connecting: the connection pool is closed"}
+	return mail.Verdict{
+		Outcome: mail.Temporary, Phase: mail.PhaseConnect, Scope: mail.ScopeRelay,
+		Category: mail.CategoryNetwork, Detail: "connecting: the connection pool is closed",
+	}
 }

@@ -20,8 +20,10 @@ import (
 
 func TestTransactionIsLean(t *testing.T) {
 	t.Parallel()
-	server := smtptest.Start(t, smtptest.Script{Features: []string{"PIPELINING", "8BITMIME", "SIZE 100000", "SMTPUTF8"},
-		For: map[string]map[smtptest.Step][]smtptest.Reaction{"bob@receiver.example": {smtptest.RCPT: {{Reply: "550 5.1.1 who?"}}}}})
+	server := smtptest.Start(t, smtptest.Script{
+		Features: []string{"PIPELINING", "8BITMIME", "SIZE 100000", "SMTPUTF8"},
+		For:      map[string]map[smtptest.Step][]smtptest.Reaction{"bob@receiver.example": {smtptest.RCPT: {{Reply: "550 5.1.1 who?"}}}},
+	})
 	pool := newPool(t, server)
 	wantSent(t, send(t, pool, "alice@receiver.example"))
 	wantSent(t, send(t, pool, "carol@receiver.example"))
@@ -62,8 +64,10 @@ func TestDotWaitsForItsCaller(t *testing.T) {
 		}
 		return errors.New("the journal is full")
 	})
-	want := mail.Verdict{Outcome: mail.Temporary, Phase: mail.PhaseData, Scope: mail.ScopeRelay, Category: mail.CategoryOther,
-		Detail: "at DATA: the final dot was held back"}
+	want := mail.Verdict{
+		Outcome: mail.Temporary, Phase: mail.PhaseData, Scope: mail.ScopeRelay, Category: mail.CategoryOther,
+		Detail: "at DATA: the final dot was held back",
+	}
 	if diff := cmp.Diff(want, v); diff != "" {
 		t.Errorf("verdict (-want +got):\n%s", diff)
 	}
@@ -101,7 +105,8 @@ func TestCancelBeforeTheDot(t *testing.T) {
 			t.Parallel()
 			reached := make(chan struct{})
 			server := smtptest.Start(t, smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{
-				step: {{Reached: reached, Hang: make(chan struct{})}}}})
+				step: {{Reached: reached, Hang: make(chan struct{})}},
+			}})
 			pool := newPool(t, server)
 			ctx, cancel := context.WithCancel(testContext(t))
 			go func() { <-reached; cancel() }()
@@ -204,7 +209,8 @@ func TestRefusedRSET(t *testing.T) {
 	t.Parallel()
 	for _, reaction := range []smtptest.Reaction{{Reply: "550 no"}, {Reply: "421 bye", Then: smtptest.Close}, {Silent: true, Then: smtptest.Close}, {Raw: "huh\r\n"}} {
 		server := smtptest.Start(t, smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{
-			smtptest.RCPT: {{Reply: "550 no such user"}}, smtptest.RSET: {reaction}}})
+			smtptest.RCPT: {{Reply: "550 no such user"}}, smtptest.RSET: {reaction},
+		}})
 		pool := newPool(t, server)
 		if v := send(t, pool, "alice@receiver.example"); judge(v) != badMailbox {
 			t.Errorf("got %+v", v)
@@ -285,8 +291,17 @@ func TestAgeAndIdleness(t *testing.T) {
 	for _, step := range []struct {
 		wait     time.Duration
 		sessions int
-	}{{0, 1}, {59 * time.Second, 1}, {60 * time.Second, 2}, {50 * time.Second, 2}, {50 * time.Second, 2}, {50 * time.Second, 2},
-		{50 * time.Second, 2}, {50 * time.Second, 2}, {50 * time.Second, 3}} {
+	}{
+		{0, 1},
+		{59 * time.Second, 1},
+		{60 * time.Second, 2},
+		{50 * time.Second, 2},
+		{50 * time.Second, 2},
+		{50 * time.Second, 2},
+		{50 * time.Second, 2},
+		{50 * time.Second, 2},
+		{50 * time.Second, 3},
+	} {
 		clock.advance(step.wait)
 		wantSent(t, send(t, pool, "alice@receiver.example"))
 		if got := server.Sessions(); got != step.sessions {

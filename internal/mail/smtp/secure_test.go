@@ -36,14 +36,19 @@ func TestTLS(t *testing.T) {
 		{"not wanted though offered", smtptest.Script{Security: smtptest.StartTLS}, func(*Config) {}, sent, ""},
 		{"STARTTLS stripped", smtptest.Script{}, withTLS, relayAway, "offers no STARTTLS"},
 		{"STARTTLS refused", smtptest.Script{Security: smtptest.StartTLS, Always: map[smtptest.Step]smtptest.Reaction{
-			smtptest.STARTTLS: {Reply: "454 4.7.0 not now"}}}, withTLS, relayBusy, "454 4.7.0 not now"},
+			smtptest.STARTTLS: {Reply: "454 4.7.0 not now"},
+		}}, withTLS, relayBusy, "454 4.7.0 not now"},
 		{"expired", smtptest.Script{Security: smtptest.StartTLS, Certificate: smtptest.Expired}, withTLS, relayAway, "certificate"},
 		{"another host's", smtptest.Script{Security: smtptest.StartTLS, Certificate: smtptest.WrongHost}, withTLS, relayAway, "certificate"},
-		{"another authority's", smtptest.Script{Security: smtptest.ImplicitTLS, Certificate: smtptest.Untrusted},
-			func(c *Config) { c.UseTLS, c.ImplicitTLS = true, true }, relayAway, "certificate"},
+		{
+			"another authority's",
+			smtptest.Script{Security: smtptest.ImplicitTLS, Certificate: smtptest.Untrusted},
+			func(c *Config) { c.UseTLS, c.ImplicitTLS = true, true }, relayAway, "certificate",
+		},
 		// What follows the reply to STARTTLS in clear text is an attacker's; it is never read as the relay's.
 		{"replies injected before TLS", smtptest.Script{Security: smtptest.StartTLS, On: map[smtptest.Step][]smtptest.Reaction{
-			smtptest.STARTTLS: {{Raw: "220 go ahead\r\n250-smtptest\r\n250 8BITMIME\r\n"}}}}, withTLS, sent, ""},
+			smtptest.STARTTLS: {{Raw: "220 go ahead\r\n250-smtptest\r\n250 8BITMIME\r\n"}},
+		}}, withTLS, sent, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,11 +106,14 @@ func TestAuthenticationThatCannotBe(t *testing.T) {
 		{"none offered", smtptest.Script{}, relayAuth, "offers no way"},
 		{"unknown mechanism", smtptest.Script{Mechanisms: []string{"GSSAPI"}}, relayAuth, "offers no way"},
 		{"account locked", smtptest.Script{Mechanisms: []string{"PLAIN"}, Always: map[smtptest.Step]smtptest.Reaction{
-			smtptest.AUTH: {Reply: "534 5.7.9 get an application password"}}}, relayAuth, "534 5.7.9 get an"},
+			smtptest.AUTH: {Reply: "534 5.7.9 get an application password"},
+		}}, relayAuth, "534 5.7.9 get an"},
 		{"for now", smtptest.Script{Mechanisms: []string{"PLAIN"}, Always: map[smtptest.Step]smtptest.Reaction{
-			smtptest.AUTH: {Reply: "454 4.7.0 try later"}}}, relayBusy, "454 4.7.0"},
+			smtptest.AUTH: {Reply: "454 4.7.0 try later"},
+		}}, relayBusy, "454 4.7.0"},
 		{"EOF", smtptest.Script{Mechanisms: []string{"PLAIN"}, Always: map[smtptest.Step]smtptest.Reaction{
-			smtptest.AUTH: {Silent: true, Then: smtptest.Close}}}, relayAway, "closed the connection"},
+			smtptest.AUTH: {Silent: true, Then: smtptest.Close},
+		}}, relayAway, "closed the connection"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -135,7 +143,8 @@ func TestCredentialsAreNotSentInClear(t *testing.T) {
 		}
 	}
 	for want, offered := range map[string][]string{
-		"CRAM-MD5": {"PLAIN", "CRAM-MD5"}, "SCRAM-SHA-256": {"PLAIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"}} {
+		"CRAM-MD5": {"PLAIN", "CRAM-MD5"}, "SCRAM-SHA-256": {"PLAIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"},
+	} {
 		auth := &negotiatedAuth{username: username, password: password, host: "relay.example"}
 		mechanism, response, err := auth.Start(serverInfo(offered, false))
 		if err != nil || mechanism != want || bytes.Contains(response, []byte(password)) {
@@ -148,7 +157,8 @@ func TestCredentialsAreNotSentInClear(t *testing.T) {
 func TestRelayThatNeverStopsTalking(t *testing.T) {
 	t.Parallel()
 	server := smtptest.Start(t, smtptest.Script{Always: map[smtptest.Step]smtptest.Reaction{
-		smtptest.Connect: {Raw: "220 " + strings.Repeat("x", 4<<20)}}})
+		smtptest.Connect: {Raw: "220 " + strings.Repeat("x", 4<<20)},
+	}})
 	if v := send(t, newPool(t, server), "alice@receiver.example"); judge(v) != relayAway || !strings.Contains(v.Detail, "not readable") {
 		t.Errorf("got %+v", v)
 	}
@@ -172,8 +182,13 @@ func TestExtensions(t *testing.T) {
 		{"8 bit", []string{"8BITMIME"}, "a@b.example", eightBit, "BODY=8BITMIME", sent, "2.0.0"},
 		{"8 bit not offered", []string{"SIZE"}, "a@b.example", eightBit, "", badContent, "5.6.3"},
 		{"UTF-8 address", all, "ñandú@receiver.example", inHeader, fmt.Sprintf("SIZE=%d BODY=8BITMIME SMTPUTF8", len(inHeader)), sent, "2.0.0"},
-		{"UTF-8 address, not offered", []string{"8BITMIME"}, "ñandú@receiver.example", inHeader, "",
-			judgement{mail.Permanent, mail.ScopeRecipient, mail.CategoryInvalid}, "5.6.7"},
+		{
+			"UTF-8 address, not offered",
+			[]string{"8BITMIME"},
+			"ñandú@receiver.example", inHeader, "",
+			judgement{mail.Permanent, mail.ScopeRecipient, mail.CategoryInvalid},
+			"5.6.7",
+		},
 		{"size not limited", []string{"SIZE 0"}, "a@b.example", message, "SIZE=103", sent, "2.0.0"},
 		{"too large", all, "a@b.example", message, "", badContent, "5.3.4"},
 	}

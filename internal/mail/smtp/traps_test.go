@@ -26,12 +26,21 @@ func TestTrapsOfGoMail(t *testing.T) {
 		code      int
 		ours      judgement
 	}{
-		{"drops at MAIL", smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{smtptest.MAIL: {{Silent: true, Then: smtptest.Close}}}},
-			false, gomail.ErrSMTPMailFrom, false, 0, relayAway},
-		{"drops after the dot", smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{smtptest.Dot: {{Silent: true, Accept: true, Then: smtptest.Close}}}},
-			false, gomail.ErrSMTPDataClose, false, 0, inDoubt},
-		{"accepts, then refuses RSET", smtptest.Script{Always: map[smtptest.Step]smtptest.Reaction{smtptest.RSET: {Reply: "421 bye", Then: smtptest.Close}}},
-			true, gomail.ErrSMTPReset, false, 421, sent},
+		{
+			"drops at MAIL",
+			smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{smtptest.MAIL: {{Silent: true, Then: smtptest.Close}}}},
+			false, gomail.ErrSMTPMailFrom, false, 0, relayAway,
+		},
+		{
+			"drops after the dot",
+			smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{smtptest.Dot: {{Silent: true, Accept: true, Then: smtptest.Close}}}},
+			false, gomail.ErrSMTPDataClose, false, 0, inDoubt,
+		},
+		{
+			"accepts, then refuses RSET",
+			smtptest.Script{Always: map[smtptest.Step]smtptest.Reaction{smtptest.RSET: {Reply: "421 bye", Then: smtptest.Close}}},
+			true, gomail.ErrSMTPReset, false, 421, sent,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

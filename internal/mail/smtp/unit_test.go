@@ -3,6 +3,7 @@ package smtp
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -56,7 +57,7 @@ func TestReadReply(t *testing.T) {
 	}
 	for _, tt := range tests {
 		got, err := readReply(bufio.NewReader(strings.NewReader(tt.in)))
-		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(reply{})); diff != "" || err != tt.err {
+		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(reply{})); diff != "" || !errors.Is(err, tt.err) {
 			t.Errorf("%.40q: error %v, want %v (-want +got):\n%s", tt.in, err, tt.err, diff)
 		}
 	}
@@ -187,10 +188,12 @@ func TestEnvelopeIsCheckedBeforeAnything(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	for _, bad := range []string{"", "@", "a@", "@b", "a", "a@b\r\nRCPT TO:<c@d>", "a\n@b", "a\x00@b", "a b@c", "a@b c", "<a@b>", "a>@b",
+	for _, bad := range []string{
+		"", "@", "a@", "@b", "a", "a@b\r\nRCPT TO:<c@d>", "a\n@b", "a\x00@b", "a b@c", "a@b c", "<a@b>", "a>@b",
 		`"a@b.c> SIZE=1"@d.e`, `"quoted"@d.e`, "a@[127.0.0.1]", ".a@b", "a.@b", "a..b@c", "a@b..c", "a@.b", "a@b.", "a@b@c", "a\t@b",
 		"a\x7f@b", "a\u0085@b", "a\u2028@b", "a\xff@b", "a(b)@c", "a,b@c", "a;b@c", "a@b/c", "a@b_c d", strings.Repeat("a", 65) + "@b",
-		"a@" + strings.Repeat("b", 260)} {
+		"a@" + strings.Repeat("b", 260),
+	} {
 		v := pool.Send(testContext(t), mail.Envelope{From: "a@b.example", To: bad}, message, nil)
 		if v.Outcome != mail.Permanent || v.Scope != mail.ScopeRecipient || v.Category != mail.CategoryInvalid || v.Phase != mail.PhaseRcpt {
 			t.Errorf("to %q: %+v", bad, v)
@@ -200,8 +203,10 @@ func TestEnvelopeIsCheckedBeforeAnything(t *testing.T) {
 			t.Errorf("from %q: %+v", bad, v)
 		}
 	}
-	for _, good := range []string{"a@b", "a.b+c@d.example", "o'hara!#$%&*/=?^_`{|}~-@x-y.example", "ünï@exämple.com", "用户@例子.example",
-		strings.Repeat("a", 64) + "@b.example"} {
+	for _, good := range []string{
+		"a@b", "a.b+c@d.example", "o'hara!#$%&*/=?^_`{|}~-@x-y.example", "ünï@exämple.com", "用户@例子.example",
+		strings.Repeat("a", 64) + "@b.example",
+	} {
 		if v := checkEnvelope(mail.Envelope{From: good, To: good}); v != nil {
 			t.Errorf("%q: %+v", good, v)
 		}

@@ -12,7 +12,6 @@ func (x *session) data() error {
 		x.server.violation(x.number, "DATA without a recipient")
 		usual = "503 5.5.1 need RCPT first"
 	}
-	begun := false
 	r := x.server.reaction(DATA, x.recipient())
 	if r == nil {
 		r = &Reaction{}
@@ -25,8 +24,7 @@ func (x *session) data() error {
 	if reply == "" && !r.Silent {
 		reply = usual
 	}
-	begun = strings.HasPrefix(reply, "354")
-	if !begun {
+	if !strings.HasPrefix(reply, "354") {
 		return nil
 	}
 	message, err := x.body()
@@ -75,8 +73,10 @@ func (x *session) dot(message []byte) error {
 		reply = "250 2.0.0 queued"
 	}
 	accepted := strings.HasPrefix(reply, "250") && !r.Silent && r.Raw == "" || strings.HasPrefix(r.Raw, "250")
-	entry := Entry{Session: x.number, From: *x.from, To: x.to, MailParams: x.params, Data: message,
-		MessageID: messageID(message), Accepted: (accepted || r.Accept) && !r.Refuse}
+	entry := Entry{
+		Session: x.number, From: *x.from, To: x.to, MailParams: x.params, Data: message,
+		MessageID: messageID(message), Accepted: (accepted || r.Accept) && !r.Refuse,
+	}
 	index := x.server.enter(entry)
 	x.from, x.to = nil, nil
 	if !r.Silent && r.Raw == "" {

@@ -62,8 +62,10 @@ func Listen(address string, script Script) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for SMTP: %w", err)
 	}
-	s := &Server{script: script, listener: listener, done: make(chan struct{}), conns: map[net.Conn]struct{}{},
-		on: map[Step][]Reaction{}, recipients: map[string]map[Step][]Reaction{}}
+	s := &Server{
+		script: script, listener: listener, done: make(chan struct{}), conns: map[net.Conn]struct{}{},
+		on: map[Step][]Reaction{}, recipients: map[string]map[Step][]Reaction{},
+	}
 	for step, reactions := range script.On {
 		s.on[step] = append([]Reaction(nil), reactions...)
 	}

@@ -35,13 +35,18 @@ func TestViolations(t *testing.T) {
 	}{
 		"clean":                {"EHLO x\r\nMAIL FROM:<a@b> SIZE=1\r\nRCPT TO:<c@d>\r\nDATA\r\n..\r\n.\r\nQUIT\r\n", "220 250 250 250 354 250 221", nil},
 		"bare LF in a command": {"EHLO x\nQUIT\r\n", "220 250 221", []string{"session 1: a command line ends with a bare LF"}},
-		"smuggled end": {"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\na\r.\r\nb\r\n.\r\nQUIT\r\n", "220 250 250 250 354 250 221",
-			[]string{"session 1: a message line holds a bare CR"}},
+		"smuggled end": {
+			"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\na\r.\r\nb\r\n.\r\nQUIT\r\n", "220 250 250 250 354 250 221",
+			[]string{"session 1: a message line holds a bare CR"},
+		},
 		"injected parameter": {"EHLO x\r\nMAIL FROM:<\"a> SIZE=1\"@b>\r\nQUIT\r\n", "220 250 501 221", []string{"session 1: MAIL with a broken grammar"}},
 		"nested MAIL":        {"EHLO x\r\nMAIL FROM:<a@b>\r\nMAIL FROM:<a@b>\r\nQUIT\r\n", "220 250 250 503 221", []string{"session 1: MAIL out of order"}},
 		"data for nobody":    {"EHLO x\r\nMAIL FROM:<a@b>\r\nDATA\r\nQUIT\r\n", "220 250 250 503 221", []string{"session 1: DATA without a recipient"}},
-		"long line": {"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n" + strings.Repeat("x", 999) + "\r\n.\r\nQUIT\r\n",
-			"220 250 250 250 354 250 221", []string{"session 1: a message line of 1001 octets"}},
+		"long line": {
+			"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n" + strings.Repeat("x", 999) + "\r\n.\r\nQUIT\r\n",
+			"220 250 250 250 354 250 221",
+			[]string{"session 1: a message line of 1001 octets"},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
