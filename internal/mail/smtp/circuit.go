@@ -28,7 +28,7 @@ type circuit struct {
 }
 
 func newCircuit() circuit {
-	return circuit{jitter: rand.N[time.Duration]} //nolint:gosec // spreads retries, protects nothing
+	return circuit{jitter: rand.N[time.Duration]}
 }
 
 // fail records a failure. seen is the number of failures when the try began: of many that began together, one counts.
