@@ -24,6 +24,9 @@ func endLeftovers(ctx context.Context, assets string, directories ...string) err
 	if err != nil {
 		return fmt.Errorf("listing processes: %w", err)
 	}
+	if resolved, err := filepath.EvalSymlinks(assets); err == nil { // as /proc has it
+		assets = resolved
+	}
 	for _, process := range processes {
 		executable, err := os.Readlink(filepath.Join(process, "exe"))
 		if err != nil || filepath.Dir(executable) != assets {
@@ -56,6 +59,10 @@ func endProcess(ctx context.Context, pid int) error {
 				return nil
 			}
 			return err
+		}
+		// Where nobody asks for the exit codes of orphans, as in many a container, a zombie is all that is left.
+		if _, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe")); errors.Is(err, os.ErrNotExist) {
+			return nil
 		}
 		if time.Now().After(deadline) {
 			signal = syscall.SIGKILL
