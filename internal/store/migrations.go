@@ -15,7 +15,7 @@ var migrations = []migration{
 		createTable{"Campaign"},
 		createTable{"Lease"},
 		addColumns{"EmailJob", []column{
-			{"campaignKey", "VARCHAR(253) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL", "TEXT NULL"},
+			{"campaignKey", "VARCHAR(320) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL", "TEXT NULL"},
 			{"shard", "INTEGER NULL", "INTEGER NULL"},
 			{"rings", "INTEGER NOT NULL DEFAULT 0", "INTEGER NOT NULL DEFAULT 0"},
 			{"rungAt", "DATETIME(3) NULL", "DATETIME NULL"},

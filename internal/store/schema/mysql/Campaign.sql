@@ -1,5 +1,5 @@
 CREATE TABLE `Campaign` (
-  `key` VARCHAR(253) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  `key` VARCHAR(320) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   `origin` VARCHAR(32) NOT NULL,
   `contentHash` VARCHAR(64) NOT NULL,
   `listHash` VARCHAR(64) NOT NULL,
