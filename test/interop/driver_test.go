@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"sync"
@@ -123,11 +124,8 @@ func (n *node) read(out io.Reader) {
 func (n *node) begin(do string, args map[string]any) (wait func(value any)) {
 	n.t.Helper()
 	request := map[string]any{"do": do}
-	for _, m := range []map[string]any{n.base, args} {
-		for key, value := range m {
-			request[key] = value
-		}
-	}
+	maps.Copy(request, n.base)
+	maps.Copy(request, args)
 	done := make(chan reply, 1)
 	n.mu.Lock()
 	n.seq++

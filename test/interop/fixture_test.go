@@ -35,7 +35,6 @@ func newFixture(t *testing.T, change func(*bull.Config)) *fixture {
 	if testing.Short() {
 		t.Skip("needs a Redis server and Node.js")
 	}
-	t.Parallel()
 	return openFixture(t, change)
 }
 

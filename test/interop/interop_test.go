@@ -15,6 +15,7 @@ import (
 )
 
 func TestAddWritesWhatBullWrites(t *testing.T) {
+	t.Parallel()
 	type object = map[string]any
 	tests := map[string]struct {
 		opts object
@@ -24,21 +25,30 @@ func TestAddWritesWhatBullWrites(t *testing.T) {
 		"named":     {object{}, bull.Job{Name: "other"}},
 		"custom id": {object{"jobId": "mail-1"}, bull.Job{ID: "mail-1"}},
 		"delayed":   {object{"delay": 60000}, bull.Job{Opts: bull.Opts{Delay: time.Minute}}},
-		"delayed, custom id": {object{"jobId": "mail-1", "delay": 60000},
-			bull.Job{ID: "mail-1", Opts: bull.Opts{Delay: time.Minute}}},
+		"delayed, custom id": {
+			object{"jobId": "mail-1", "delay": 60000},
+			bull.Job{ID: "mail-1", Opts: bull.Opts{Delay: time.Minute}},
+		},
 		"priority": {object{"priority": 3}, bull.Job{Opts: bull.Opts{Priority: 3}}},
 		"lifo":     {object{"lifo": true}, bull.Job{Opts: bull.Opts{LIFO: true}}},
-		"attempts, backoff": {object{"attempts": 5, "backoff": object{"type": "exponential", "delay": 1000}},
-			bull.Job{Opts: bull.Opts{Attempts: 5, Backoff: bull.Backoff{Type: bull.BackoffExponential, Delay: time.Second}}}},
-		"backoff as a number": {object{"attempts": 2, "backoff": 500},
-			bull.Job{Opts: bull.Opts{Attempts: 2, Backoff: bull.Backoff{Type: bull.BackoffFixed, Delay: 500 * time.Millisecond}}}},
+		"attempts, backoff": {
+			object{"attempts": 5, "backoff": object{"type": "exponential", "delay": 1000}},
+			bull.Job{Opts: bull.Opts{Attempts: 5, Backoff: bull.Backoff{Type: bull.BackoffExponential, Delay: time.Second}}},
+		},
+		"backoff as a number": {
+			object{"attempts": 2, "backoff": 500},
+			bull.Job{Opts: bull.Opts{Attempts: 2, Backoff: bull.Backoff{Type: bull.BackoffFixed, Delay: 500 * time.Millisecond}}},
+		},
 		"timeout, traces": {object{"timeout": 2000, "stackTraceLimit": 3}, bull.Job{Opts: bull.Opts{Timeout: 2 * time.Second, StackTraceLimit: 3}}},
 		"remove":          {object{"removeOnComplete": true, "removeOnFail": 7}, bull.Job{Opts: bull.Opts{RemoveOnComplete: bull.KeepNone(), RemoveOnFail: bull.KeepNewest(7)}}},
-		"remove by age": {object{"removeOnComplete": object{"age": 86400, "count": 1000}, "removeOnFail": object{"age": 60}},
-			bull.Job{Opts: bull.Opts{RemoveOnComplete: bull.KeepFor(24*time.Hour, 1000), RemoveOnFail: bull.KeepFor(time.Minute, 0)}}},
+		"remove by age": {
+			object{"removeOnComplete": object{"age": 86400, "count": 1000}, "removeOnFail": object{"age": 60}},
+			bull.Job{Opts: bull.Opts{RemoveOnComplete: bull.KeepFor(24*time.Hour, 1000), RemoveOnFail: bull.KeepFor(time.Minute, 0)}},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			byNode, byUs := newFixture(t, nil), newFixtureBeside(t)
 			for _, paused := range []bool{false, true} {
 				if paused {
@@ -60,6 +70,7 @@ func TestAddWritesWhatBullWrites(t *testing.T) {
 }
 
 func TestNodeWorkerRunsOurJobs(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, nil)
 	f.node.do("process", map[string]any{"concurrency": 1}, nil)
 	f.add(bull.Job{ID: "plain", Data: []byte(`{"jobUuid":"ä"}`)})
@@ -91,6 +102,7 @@ func TestNodeWorkerRunsOurJobs(t *testing.T) {
 }
 
 func TestNodeSeesWhatOurWorkerDoes(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, nil)
 	f.node.do("listen", map[string]any{"events": []string{"waiting", "active", "completed", "failed"}}, nil)
 	ready := make(chan struct{})
@@ -140,6 +152,7 @@ func TestNodeSeesWhatOurWorkerDoes(t *testing.T) {
 
 // TestOutcomesEqualBulls lets each side work on the same jobs, and compares what is left.
 func TestOutcomesEqualBulls(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct {
 		data string
 		opts bull.Opts
@@ -152,6 +165,7 @@ func TestOutcomesEqualBulls(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			byNode, byUs := newFixture(t, nil), newFixtureBeside(t)
 			byNode.node.do("process", nil, nil)
 			byUs.consume(func(_ context.Context, job *bull.Delivery) (any, error) {
@@ -180,6 +194,7 @@ func TestOutcomesEqualBulls(t *testing.T) {
 
 // TestStalledCheckEqualsBulls runs each side's check twice on the same dead jobs.
 func TestStalledCheckEqualsBulls(t *testing.T) {
+	t.Parallel()
 	byNode, byUs := newFixture(t, nil), newFixtureBeside(t)
 	for _, f := range []*fixture{byNode, byUs} {
 		for _, id := range []string{"dead", "alive", "twice", "twice-gone", "twice-one"} {
@@ -214,6 +229,7 @@ func TestStalledCheckEqualsBulls(t *testing.T) {
 
 // TestEachTakesOverFromTheOther: a job whose worker died is run by the other side, once.
 func TestEachTakesOverFromTheOther(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, func(c *bull.Config) { c.LockDuration = 100 * time.Millisecond })
 	f.add(bull.Job{ID: "ours"})
 	if taken, err := f.queue.Take(t.Context(), ""); err != nil || taken.Delivery == nil {
@@ -237,6 +253,7 @@ func TestEachTakesOverFromTheOther(t *testing.T) {
 
 // TestMixedFleet: Node's workers and ours share a queue that both sides fill; every job runs once.
 func TestMixedFleet(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, nil)
 	const each = 250
 	ran := make(chan string, 4*each)

@@ -78,8 +78,7 @@ type run struct {
 
 	slots     chan struct{} // one element per running job
 	running   sync.WaitGroup
-	oldServer bool            // the server has no BLMOVE; only the fetch loop uses it
-	jobs      context.Context // parent of every handler's context
+	oldServer bool // the server has no BLMOVE; only the fetch loop uses it
 }
 
 func (r *run) run(ctx context.Context, grace time.Duration) error {
@@ -88,12 +87,11 @@ func (r *run) run(ctx context.Context, grace time.Duration) error {
 	}
 	jobs, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	r.jobs = jobs
 
 	var background sync.WaitGroup
 	background.Go(func() { r.promoteLoop(ctx) })
 	background.Go(func() { r.stalledLoop(ctx) })
-	r.fetchLoop(ctx)
+	r.fetchLoop(ctx, jobs)
 
 	stop := time.AfterFunc(grace, func() { cancel(ErrStopping) })
 	defer stop.Stop()
@@ -107,8 +105,7 @@ func (r *run) prepare(ctx context.Context) error {
 	var pause backoff
 	for ctx.Err() == nil {
 		err := r.queue.CheckConsumable(ctx)
-		var foreign *DialectError
-		if errors.As(err, &foreign) {
+		if _, foreign := errors.AsType[*DialectError](err); foreign {
 			return err
 		}
 		if ctx.Err() == nil {
@@ -122,8 +119,8 @@ func (r *run) prepare(ctx context.Context) error {
 }
 
 // fetchLoop fills the slots. A slot that got a job goes on taking jobs until none is waiting; so a busy queue costs one
-// round trip a job, and an idle one a blocking pop.
-func (r *run) fetchLoop(ctx context.Context) {
+// round trip a job, and an idle one a blocking pop. It ends with ctx; jobs is the parent of every handler's context.
+func (r *run) fetchLoop(ctx, jobs context.Context) {
 	var pause backoff
 	for {
 		select {
@@ -139,7 +136,7 @@ func (r *run) fetchLoop(ctx context.Context) {
 		if delivery != nil {
 			r.running.Go(func() {
 				defer func() { <-r.slots }()
-				r.work(ctx, delivery)
+				r.work(ctx, jobs, delivery)
 			})
 		} else {
 			<-r.slots

@@ -116,7 +116,7 @@ func TestLockIsRenewedWhileTheHandlerRuns(t *testing.T) {
 		runs := make(chan error, 5)
 		b.add(t, "a")
 		stop := b.run(t, func(ctx context.Context, _ *Delivery) (any, error) {
-			time.Sleep(time.Hour) // the bubble's clock: 120 lock times, and as many stalled checks
+			<-time.After(time.Hour) // the bubble's clock: 120 lock times, and as many stalled checks
 			runs <- context.Cause(ctx)
 			return nil, nil
 		})
@@ -140,11 +140,11 @@ func TestRenewalOutlivesAShortOutage(t *testing.T) {
 		causes := make(chan error, 1)
 		stop := b.run(t, func(ctx context.Context, _ *Delivery) (any, error) {
 			// The renewal at 15 s fails, its retries at 20 s and 25 s also; the one at 30 s would be too late.
-			time.Sleep(14 * time.Second)
+			<-time.After(14 * time.Second)
 			b.SetError("LOADING gone")
-			time.Sleep(9 * time.Second)
+			<-time.After(9 * time.Second)
 			b.SetError("")
-			time.Sleep(time.Minute)
+			<-time.After(time.Minute)
 			causes <- context.Cause(ctx)
 			return nil, nil
 		})
@@ -169,7 +169,7 @@ func TestHandlerIsToldWhenTheLockCantBeRenewed(t *testing.T) {
 		ended := make(chan time.Duration, 1)
 		var once sync.Once
 		again := make(chan struct{})
-		stop := b.run(t, func(ctx context.Context, d *Delivery) (any, error) {
+		stop := b.run(t, func(ctx context.Context, _ *Delivery) (any, error) {
 			first := false
 			once.Do(func() { first = true })
 			if !first {
@@ -189,7 +189,7 @@ func TestHandlerIsToldWhenTheLockCantBeRenewed(t *testing.T) {
 			t.Errorf("the handler was told after %s, want when the lock ran out, after 30s", got)
 		}
 		// The consumer is still there when Redis is, and the job runs again.
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		b.SetError("")
 		<-again
 		synctest.Wait()
@@ -221,7 +221,7 @@ func TestOutcomeIsWrittenWhenRedisIsBack(t *testing.T) {
 			return nil, nil
 		})
 		<-ran
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		synctest.Wait()
 		b.wantState(t, "a", StateCompleted)
 		stop()
@@ -239,14 +239,14 @@ func TestAwayCostsLittle(t *testing.T) {
 		b.SetError("LOADING not yet")
 		stop := b.run(t, func(context.Context, *Delivery) (any, error) { return nil, nil })
 		before := b.CommandCount()
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		if asked := b.CommandCount() - before; asked > 2000 {
 			t.Errorf("%d commands in ten minutes without Redis", asked)
 		}
 		b.SetError("")
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		b.add(t, "a")
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		b.wantState(t, "a", StateCompleted)
 		stop()
 		want := []string{"Queue is unreachable, trying again until it answers", "Queue answers again"}
@@ -266,7 +266,7 @@ func TestDelayedRunsWhenDue(t *testing.T) {
 			ran <- time.Now()
 			return nil, nil
 		})
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		start := time.Now()
 		for _, delay := range []time.Duration{3 * time.Second, 1500 * time.Millisecond} {
 			if _, err := b.queue.Add(t.Context(), Job{Data: []byte("{}"), Opts: Opts{Delay: delay}}); err != nil {

@@ -2,7 +2,6 @@ package bull
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -168,5 +167,5 @@ func (d *Delivery) dueScore(due int64) string {
 	if n, err := strconv.ParseInt(d.ID, 10, 64); err == nil {
 		low = n & 4095
 	}
-	return fmt.Sprint(due*4096 + low)
+	return strconv.FormatInt(due*4096+low, 10)
 }

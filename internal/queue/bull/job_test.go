@@ -75,8 +75,10 @@ func TestBackoff(t *testing.T) {
 	}{
 		{Backoff{}, []time.Duration{0, 0, 0, 0}},
 		{Backoff{BackoffFixed, time.Second}, []time.Duration{time.Second, time.Second, time.Second, time.Second}},
-		{Backoff{BackoffExponential, 100 * time.Millisecond},
-			[]time.Duration{100 * time.Millisecond, 300 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond}},
+		{
+			Backoff{BackoffExponential, 100 * time.Millisecond},
+			[]time.Duration{100 * time.Millisecond, 300 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond},
+		},
 		{Backoff{"mine", time.Minute}, []time.Duration{time.Minute, time.Minute, time.Minute, time.Minute}},
 	}
 	for _, test := range tests {

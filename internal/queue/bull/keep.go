@@ -65,10 +65,11 @@ func (k *Keep) UnmarshalJSON(text []byte) error {
 		return nil
 	}
 	var rule struct{ Age, Count *float64 }
-	if json.Unmarshal(text, &rule) != nil || rule.Age == nil && rule.Count == nil {
-		return nil
+	if json.Unmarshal(text, &rule) != nil {
+		rule.Age, rule.Count = nil, nil
 	}
 	switch {
+	case rule.Age == nil && rule.Count == nil:
 	case rule.Count != nil && *rule.Count == 0:
 		*k = KeepNone()
 	case rule.Age == nil && *rule.Count > 0:

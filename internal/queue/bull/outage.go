@@ -42,7 +42,7 @@ func (b *backoff) reset() { b.pause = 0 }
 // wait pauses, and reports false if ctx ended meanwhile.
 func (b *backoff) wait(ctx context.Context) bool {
 	b.pause = min(max(2*b.pause, firstPause), longPause)
-	return sleep(ctx, b.pause/2+rand.N(b.pause/2))
+	return sleep(ctx, b.pause/2+rand.N(b.pause/2)) //nolint:gosec // jitter is no secret
 }
 
 // sleep waits, and reports false if ctx ended meanwhile.

@@ -13,18 +13,19 @@ import (
 type State string
 
 const (
-	// StateAbsent: the queue does not know the id.
+	// StateAbsent means that the queue does not know the id.
 	StateAbsent State = "absent"
-	// StateWaiting: ready to run, also while the queue is paused.
+	// StateWaiting means ready to run, also while the queue is paused.
 	StateWaiting State = "waiting"
-	// StateDelayed: not due yet, or between two attempts.
+	// StateDelayed means not due yet, or between two attempts.
 	StateDelayed State = "delayed"
-	// StateActive: a worker has it, or had it and died.
+	// StateActive means that a worker has it, or had it and died.
 	StateActive State = "active"
-	// StateCompleted and StateFailed: finished, and kept.
+	// StateCompleted means finished well, and kept.
 	StateCompleted State = "completed"
-	StateFailed    State = "failed"
-	// StateStuck: the hash is there, but no list refers to it, or it has no data. It never runs, and blocks its id.
+	// StateFailed means failed for good, and kept.
+	StateFailed State = "failed"
+	// StateStuck means that the hash is there, but no list refers to it, or it has no data. It never runs, and blocks its id.
 	StateStuck State = "stuck"
 )
 

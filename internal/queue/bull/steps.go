@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,6 +45,7 @@ type Taken struct {
 }
 
 // Take makes the next waiting job active, or the one with this id, which a blocking pop has put into active already.
+// It takes none if the stalled check has meanwhile returned that one.
 func (q *Queue) Take(ctx context.Context, id string) (Taken, error) {
 	k, token, start := q.keys, newToken(), time.Now()
 	reply, err := takeScript.Run(ctx, q.client, []string{k.wait(), k.active(), k.priority(), k.stalled()},
@@ -133,7 +135,7 @@ func (q *Queue) Complete(ctx context.Context, d *Delivery, result any, next bool
 // ErrNotActive mean that nothing was written.
 func (q *Queue) Fail(ctx context.Context, d *Delivery, cause error) (final bool, err error) {
 	now, made, reason := q.now(), d.AttemptsMade+1, cause.Error()
-	trace := append(d.stacktrace[:len(d.stacktrace):len(d.stacktrace)], reason)
+	trace := slices.Concat(d.stacktrace, []string{reason})
 	if limit := d.opts.stackTraceLimit; limit > 0 && len(trace) > limit {
 		trace = trace[len(trace)-limit:]
 	}

@@ -12,9 +12,9 @@ import (
 var errNotRun = errors.New("the run was broken off")
 
 // work runs a job, and then the next, until none is waiting or ctx ends.
-func (r *run) work(ctx context.Context, d *Delivery) {
+func (r *run) work(ctx, jobs context.Context, d *Delivery) {
 	for d != nil {
-		d = r.process(ctx, d)
+		d = r.process(ctx, jobs, d)
 		if d != nil || ctx.Err() != nil {
 			continue
 		}
@@ -27,10 +27,10 @@ func (r *run) work(ctx context.Context, d *Delivery) {
 }
 
 // process runs one job under its lock and writes the outcome. It returns the next job, if one came with it.
-func (r *run) process(ctx context.Context, d *Delivery) *Delivery {
-	jobCtx, cancel := context.WithCancelCause(r.jobs)
+func (r *run) process(ctx, jobs context.Context, d *Delivery) *Delivery {
+	jobCtx, cancel := context.WithCancelCause(jobs)
 	defer cancel(nil)
-	renewed, stopRenewing := context.WithCancel(context.WithoutCancel(r.jobs))
+	renewed, stopRenewing := context.WithCancel(context.WithoutCancel(jobs))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -116,8 +116,7 @@ func (r *run) write(ctx context.Context, d *Delivery, result any, outcome error,
 		return nil, err
 	}
 	taken, err := r.queue.Complete(ctx, d, result, next)
-	var notJSON *resultError
-	if errors.As(err, &notJSON) {
+	if notJSON, ok := errors.AsType[*resultError](err); ok {
 		_, err := r.queue.Fail(ctx, d, notJSON)
 		return nil, err
 	}

@@ -31,8 +31,10 @@ func TestParse(t *testing.T) {
 			t.Errorf("parse(%q): %v", url, err)
 			continue
 		}
-		got := server{Network: options.Network, Addr: options.Addr, Username: options.Username, Password: options.Password,
-			DB: options.DB, TLS: serverName(options.TLSConfig)}
+		got := server{
+			Network: options.Network, Addr: options.Addr, Username: options.Username, Password: options.Password,
+			DB: options.DB, TLS: serverName(options.TLSConfig),
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("parse(%q) (-want +got):\n%s", url, diff)
 		}

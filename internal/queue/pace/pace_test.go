@@ -133,7 +133,7 @@ func TestIdleTimeIsNotHoarded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newServer(t).pacer(t, interval)
 			send(t, []*Pacer{p}, 3)
-			time.Sleep(time.Hour) // the bubble's clock
+			<-time.After(time.Hour) // the bubble's clock
 			times := send(t, []*Pacer{p}, 5)
 			if shortest := slices.Min(gaps(times)); shortest < interval {
 				t.Errorf("shortest gap after an idle hour %s, want %s", shortest, interval)
@@ -239,7 +239,7 @@ func TestRunKeepsAnIdleWorkerOnTheList(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- idle.Run(ctx) }()
-		time.Sleep(10 * memberTime)
+		<-time.After(10 * memberTime)
 		if _, err := busy.call(t.Context(), 0, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +250,7 @@ func TestRunKeepsAnIdleWorkerOnTheList(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("Run = %v", err)
 		}
-		time.Sleep(2 * memberTime)
+		<-time.After(2 * memberTime)
 		if _, err := busy.call(t.Context(), 0, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -280,13 +280,13 @@ func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{})
 	t.Cleanup(func() { _ = client.Close() })
-	for name, make := range map[string]func() (*Pacer, error){
+	for name, open := range map[string]func() (*Pacer, error){
 		"a negative interval":     func() (*Pacer, error) { return New(client, "a", -time.Second) },
 		"a tiny interval":         func() (*Pacer, error) { return New(client, "a", time.Nanosecond) },
 		"an interval, no client":  func() (*Pacer, error) { return New(nil, "a", time.Second) },
 		"an interval, no account": func() (*Pacer, error) { return New(client, "", time.Second) },
 	} {
-		if _, err := make(); err == nil {
+		if _, err := open(); err == nil {
 			t.Errorf("New accepted %s", name)
 		}
 	}

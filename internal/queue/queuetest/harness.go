@@ -36,6 +36,7 @@ func Run(t *testing.T, newRedis func(t *testing.T) string) {
 		{"Counts", testCounts},
 		{"Dialect", testDialect},
 		{"Take", testTake},
+		{"TakePoppedTooLate", testTakePoppedTooLate},
 		{"TakeDropsGhosts", testTakeDropsGhosts},
 		{"Extend", testExtend},
 		{"Complete", testComplete},
@@ -108,7 +109,7 @@ func newFixture(t *testing.T, url string) *fixture {
 	f.queue = f.open(t, func(*bull.Config) {})
 	t.Cleanup(func() {
 		ctx := context.Background()
-		for _, key := range f.scan(t, ctx) {
+		for _, key := range f.scan(ctx, t) {
 			client.Del(ctx, key)
 		}
 		_ = client.Close()
@@ -128,7 +129,7 @@ func (f *fixture) open(t *testing.T, change func(*bull.Config)) *bull.Queue {
 	return queue
 }
 
-func (f *fixture) scan(t *testing.T, ctx context.Context) []string {
+func (f *fixture) scan(ctx context.Context, t *testing.T) []string {
 	t.Helper()
 	var keys []string
 	iter := f.redis.Scan(ctx, 0, f.base+"*", 1000).Iterator()
@@ -156,7 +157,7 @@ func (f *fixture) dump(t *testing.T) dump {
 	t.Helper()
 	ctx := t.Context()
 	all := dump{}
-	for _, key := range f.scan(t, ctx) {
+	for _, key := range f.scan(ctx, t) {
 		name := strings.TrimPrefix(key, f.base)
 		switch kind := f.redis.Type(ctx, key).Val(); kind {
 		case "list":

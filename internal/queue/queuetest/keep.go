@@ -34,7 +34,7 @@ var keepRules = []struct {
 
 // seedKeep seeds one of the rules; the job is waiting.
 func (f *fixture) seedKeep(t *testing.T, kind, option, rule string) {
-	for _, key := range f.scan(t, t.Context()) {
+	for _, key := range f.scan(t.Context(), t) {
 		f.redis.Del(t.Context(), key)
 	}
 	f.seed(t, dump{

@@ -157,8 +157,7 @@ func testAddInvalid(t *testing.T, f *fixture) {
 	for name, job := range tests {
 		// A good job before the bad one: nothing of the batch may be written.
 		_, err := f.queue.AddBulk(t.Context(), []bull.Job{{ID: "good", Data: data}, job})
-		var invalid *bull.InvalidJobError
-		if !errors.As(err, &invalid) {
+		if _, ok := errors.AsType[*bull.InvalidJobError](err); !ok {
 			t.Errorf("%s: error %v, want an *InvalidJobError", name, err)
 		}
 	}

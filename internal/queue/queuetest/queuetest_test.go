@@ -60,8 +60,10 @@ func TestEmbeddedRedisRestarts(t *testing.T) {
 
 	ran, done := make(chan string, 5), make(chan error, 1)
 	running, cancel := context.WithCancel(ctx)
-	consumer := &bull.Consumer{Queue: queue, Logger: slog.New(slog.DiscardHandler),
-		Handler: func(_ context.Context, d *bull.Delivery) (any, error) { ran <- d.ID; return nil, nil }}
+	consumer := &bull.Consumer{
+		Queue: queue, Logger: slog.New(slog.DiscardHandler),
+		Handler: func(_ context.Context, d *bull.Delivery) (any, error) { ran <- d.ID; return nil, nil },
+	}
 	go func() { done <- consumer.Run(running) }()
 	ring := func(id string) error { return queue.Ring(ctx, []outbox.Ring{{BullID: id, JobID: id}}) }
 	if err := ring("before"); err != nil {

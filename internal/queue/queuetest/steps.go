@@ -41,6 +41,22 @@ func testTake(t *testing.T, f *fixture) {
 	}
 }
 
+// testTakePoppedTooLate: a worker that slept between its pop and its lock does not run what was returned meanwhile.
+func testTakePoppedTooLate(t *testing.T, f *fixture) {
+	f.seed(t, dump{"wait": list{"a"}, "a": job(nil)})
+	f.redis.LMove(t.Context(), f.base+"wait", f.base+"active", "RIGHT", "LEFT")
+	f.sweep(t, f.queue)
+	f.sweep(t, f.queue)
+	before := f.dump(t)
+	if diff := cmp.Diff(list{"a"}, before["wait"]); diff != "" {
+		t.Fatalf("wait (-want +got):\n%s", diff)
+	}
+	if taken, err := f.queue.Take(t.Context(), "a"); err != nil || taken.Delivery != nil {
+		t.Errorf("Take(a) = %+v, %v, want none", taken, err)
+	}
+	f.want(t, before)
+}
+
 func testTakeDropsGhosts(t *testing.T, f *fixture) {
 	f.seed(t, dump{
 		"wait": list{"good", "list", "empty", "ghost", "orphan"}, "priority": zset{"ghost": 1, "orphan": 1},
@@ -151,27 +167,43 @@ func testFail(t *testing.T, f *fixture) {
 		trace          string
 		places         []place
 	}{
-		{name: "no attempt left", id: "a", opts: `{"attempts":1}`, final: true, made: "1", trace: `["boom"]`,
-			places: []place{{"failed", zset{"a": float64(start)}}, {"wait", list{"x"}}}},
-		{name: "attempts null", id: "a", opts: `{"attempts":null,"backoff":5}`, final: true, made: "1", trace: `["boom"]`,
-			places: []place{{"failed", zset{"a": float64(start)}}, {"wait", list{"x"}}}},
+		{
+			name: "no attempt left", id: "a", opts: `{"attempts":1}`, final: true, made: "1", trace: `["boom"]`,
+			places: []place{{"failed", zset{"a": float64(start)}}, {"wait", list{"x"}}},
+		},
+		{
+			name: "attempts null", id: "a", opts: `{"attempts":null,"backoff":5}`, final: true, made: "1", trace: `["boom"]`,
+			places: []place{{"failed", zset{"a": float64(start)}}, {"wait", list{"x"}}},
+		},
 		{name: "at once", id: "a", opts: `{"attempts":"2"}`, made: "1", trace: `["boom"]`, places: []place{{"wait", list{"a", "x"}}}},
 		{name: "at once, lifo", id: "a", opts: `{"attempts":2,"lifo":true}`, made: "1", trace: `["boom"]`, places: []place{{"wait", list{"x", "a"}}}},
-		{name: "at once, by priority", id: "a", opts: `{"attempts":2}`, fields: hash{"priority": "5"}, made: "1", trace: `["boom"]`,
-			places: []place{{"wait", list{"x", "a"}}, {"priority", zset{"a": 5}}}},
-		{name: "fixed", id: "a", opts: `{"attempts":3,"backoff":{"type":"fixed","delay":200}}`, fields: hash{"attemptsMade": "1", "stacktrace": `["first"]`},
-			made: "2", trace: `["first","boom"]`, places: []place{{"delayed", zset{"a": due(200, 0)}}, {"wait", list{"x"}}}},
-		{name: "a number", id: "7", opts: `{"attempts":3,"backoff":300}`, made: "1", trace: `["boom"]`,
-			places: []place{{"delayed", zset{"7": due(300, 7)}}, {"wait", list{"x"}}}},
-		{name: "exponential", id: "4099", opts: `{"attempts":5,"backoff":{"type":"exponential","delay":100}}`, fields: hash{"attemptsMade": "2"},
-			made: "3", trace: `["boom"]`, places: []place{{"delayed", zset{"4099": due(700, 3)}}, {"wait", list{"x"}}}},
-		{name: "unrecoverable", id: "a", opts: `{"attempts":5}`, err: bull.Unrecoverable(errors.New("boom")), final: true, made: "1", trace: `["boom"]`,
-			places: []place{{"failed", zset{"a": float64(start)}}, {"wait", list{"x"}}}},
-		{name: "limited traces", id: "a", opts: `{"attempts":3,"stackTraceLimit":2}`, fields: hash{"stacktrace": `["1","2"]`}, made: "1", trace: `["2","boom"]`,
-			places: []place{{"wait", list{"a", "x"}}}},
+		{
+			name: "at once, by priority", id: "a", opts: `{"attempts":2}`, fields: hash{"priority": "5"}, made: "1", trace: `["boom"]`,
+			places: []place{{"wait", list{"x", "a"}}, {"priority", zset{"a": 5}}},
+		},
+		{
+			name: "fixed", id: "a", opts: `{"attempts":3,"backoff":{"type":"fixed","delay":200}}`, fields: hash{"attemptsMade": "1", "stacktrace": `["first"]`},
+			made: "2", trace: `["first","boom"]`, places: []place{{"delayed", zset{"a": due(200, 0)}}, {"wait", list{"x"}}},
+		},
+		{
+			name: "a number", id: "7", opts: `{"attempts":3,"backoff":300}`, made: "1", trace: `["boom"]`,
+			places: []place{{"delayed", zset{"7": due(300, 7)}}, {"wait", list{"x"}}},
+		},
+		{
+			name: "exponential", id: "4099", opts: `{"attempts":5,"backoff":{"type":"exponential","delay":100}}`, fields: hash{"attemptsMade": "2"},
+			made: "3", trace: `["boom"]`, places: []place{{"delayed", zset{"4099": due(700, 3)}}, {"wait", list{"x"}}},
+		},
+		{
+			name: "unrecoverable", id: "a", opts: `{"attempts":5}`, err: bull.Unrecoverable(errors.New("boom")), final: true, made: "1", trace: `["boom"]`,
+			places: []place{{"failed", zset{"a": float64(start)}}, {"wait", list{"x"}}},
+		},
+		{
+			name: "limited traces", id: "a", opts: `{"attempts":3,"stackTraceLimit":2}`, fields: hash{"stacktrace": `["1","2"]`}, made: "1", trace: `["2","boom"]`,
+			places: []place{{"wait", list{"a", "x"}}},
+		},
 	}
 	for _, test := range tests {
-		for _, key := range f.scan(t, t.Context()) {
+		for _, key := range f.scan(t.Context(), t) {
 			f.redis.Del(t.Context(), key)
 		}
 		fields := job(hash{"opts": test.opts})
@@ -218,7 +250,7 @@ func testNotOurs(t *testing.T, f *fixture) {
 	}
 	for _, b := range breakages {
 		for name, write := range writes {
-			for _, key := range f.scan(t, t.Context()) {
+			for _, key := range f.scan(t.Context(), t) {
 				f.redis.Del(t.Context(), key)
 			}
 			f.seed(t, dump{"wait": list{"next", "a"}, "a": job(nil), "next": job(nil)})
@@ -313,8 +345,10 @@ func testCheckStalled(t *testing.T, f *fixture) {
 		"active": list{"alive"}, "alive:lock": "token", "wait": list{"w", "dead"}, "stalled": set{"alive": true},
 		"stalled-check": "1767323045000", "failed": zset{"twice": float64(start)}, "w": job(nil), "alive": job(nil),
 		"dead": job(hash{"attemptsMade": "1", "stalledCounter": "1"}),
-		"twice": job(hash{"stalledCounter": "2", "deid": "x", "failedReason": "job stalled more than allowable limit",
-			"finishedOn": "1767323045000"}),
+		"twice": job(hash{
+			"stalledCounter": "2", "deid": "x", "failedReason": "job stalled more than allowable limit",
+			"finishedOn": "1767323045000",
+		}),
 	})
 	if left := f.redis.PTTL(t.Context(), f.base+"stalled-check").Val(); left <= 0 || left > 30*time.Second {
 		t.Errorf("the next check may come in %s, want 30s", left)
