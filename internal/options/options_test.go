@@ -191,7 +191,7 @@ func TestLoadRefusesEverythingAtOnce(t *testing.T) {
   DATABASE_URL: must be mysql://user:password@host:port/database or sqlite://path; user and password must be percent-encoded (@ is %40, # is %23, / is %2F)
   REDIS_URL: must be redis://user:password@host:port/number, rediss:// for TLS, or unix:///path?db=number
   QUEUE_DIALECT: bullmq is not supported yet: use bull, with workers built on the npm package bull
-  QUEUE_NAME_EMAIL: must be a name without blanks, braces or colons
+  QUEUE_NAME_EMAIL: must be a name without blanks or colons
   SMTP_FROM: must be one e-mail address, such as news@example.com or News <news@example.com>
   SMTP_SERVER: must be a host name or IP address alone: no scheme, user or path (the port is SMTP_PORT)
   SMTP_USERNAME: is required where SMTP_PASSWORD is set: set both or none

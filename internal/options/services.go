@@ -209,12 +209,12 @@ func (o *Queue) Validate() error {
 	if o.Dialect == DialectBullMQ {
 		problems = append(problems, SettingError{"QUEUE_DIALECT", "bullmq is not supported yet: use bull, with workers built on the npm package bull"})
 	}
-	// A brace would make Redis Cluster hash only a part of the key.
-	if strings.ContainsAny(o.Name, " \t\r\n{}:") {
-		problems = append(problems, SettingError{"QUEUE_NAME_EMAIL", "must be a name without blanks, braces or colons"})
+	// Braces are Redis Cluster's hash tags: they keep a queue's keys in one slot.
+	if strings.ContainsAny(o.Name, " \t\r\n:") {
+		problems = append(problems, SettingError{"QUEUE_NAME_EMAIL", "must be a name without blanks or colons"})
 	}
-	if strings.ContainsAny(o.Prefix, " \t\r\n{}") {
-		problems = append(problems, SettingError{"BULL_PREFIX", "must be a name without blanks or braces"})
+	if strings.ContainsAny(o.Prefix, " \t\r\n") {
+		problems = append(problems, SettingError{"BULL_PREFIX", "must be a name without blanks"})
 	}
 	return errors.Join(problems...)
 }
