@@ -48,6 +48,8 @@ type EmailCampaignReconciler struct {
 	Redact func(string) string
 	// DefaultFrom is the sender of campaigns that name none; zero where there is no default.
 	DefaultFrom mail.Address
+	// MixedWorkers tells that Node workers share the queue: campaigns that they can't mail as declared are refused.
+	MixedWorkers bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }

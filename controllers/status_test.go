@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/kubetest"
+	"github.com/cartero-mail/cartero/internal/mail"
 	"github.com/cartero-mail/cartero/internal/telemetry"
 )
 
@@ -394,5 +396,42 @@ func TestEventsTellWhatChanged(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, told); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestWhatNodeWorkersCanNotMailIsRefused(t *testing.T) {
+	t.Parallel()
+	from := mail.Address{Name: "News", Address: "news@example.com"}
+	plain := campaign.Content{From: from, Subject: "Hola", HTML: "<p>Hola</p>"}
+	for _, tc := range []struct {
+		name   string
+		mixed  bool
+		mutate func(*campaign.Content)
+		want   []string
+	}{
+		{"what they can", true, func(*campaign.Content) {}, nil},
+		{"everything, where none is there", false, func(c *campaign.Content) { c.Text = "Hola" }, nil},
+		{
+			"all of it", true, func(c *campaign.Content) {
+				*c = campaign.Content{
+					From: mail.Address{Address: "other@example.com"}, ReplyTo: []string{"a@example.com"},
+					Headers: map[string]string{"X-A": "1"}, Text: "Hola", Subject: strings.Repeat("ñ", 192),
+				}
+			},
+			[]string{
+				"spec.message.from (other than SMTP_FROM)", "spec.message.replyTo", "spec.message.headers",
+				"spec.message.text", "all of spec.message.subject (191 characters)",
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			content := plain
+			tc.mutate(&content)
+			r := &EmailCampaignReconciler{DefaultFrom: from, MixedWorkers: tc.mixed}
+			if diff := cmp.Diff(tc.want, r.beyondNodeWorkers(content)); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -14,6 +15,9 @@ import (
 	"github.com/cartero-mail/cartero/internal/outbox"
 	"github.com/cartero-mail/cartero/internal/recipients"
 )
+
+// legacySubject is the width of the column EmailJob.subject, in characters.
+const legacySubject = 191
 
 // recheckSource is when a source that was missing or unreadable is looked at again.
 const recheckSource = 10 * time.Second
@@ -46,7 +50,35 @@ func (r *EmailCampaignReconciler) acceptSpec(_ context.Context, s *scope) error 
 		HTML:    message.HTML,
 		Headers: message.Headers,
 	}
+	if gaps := r.beyondNodeWorkers(s.content); len(gaps) > 0 {
+		return invalidSpec("Node workers share the queue (QUEUE_WORKERS=mixed) and would mail this campaign without %s: "+
+			"do without, or stop the Node workers and set QUEUE_WORKERS=cartero", strings.Join(gaps, ", "))
+	}
 	return nil
+}
+
+// beyondNodeWorkers names what of the content a Node worker can't mail: it knows a job's subject and HTML body, and a
+// sender of its own.
+func (r *EmailCampaignReconciler) beyondNodeWorkers(content campaign.Content) []string {
+	if !r.MixedWorkers {
+		return nil
+	}
+	var gaps []string
+	for _, gap := range []struct {
+		found bool
+		what  string
+	}{
+		{content.From != r.DefaultFrom, "spec.message.from (other than SMTP_FROM)"},
+		{len(content.ReplyTo) > 0, "spec.message.replyTo"},
+		{len(content.Headers) > 0, "spec.message.headers"},
+		{content.Text != "", "spec.message.text"},
+		{utf8.RuneCountInString(content.Subject) > legacySubject, "all of spec.message.subject (191 characters)"},
+	} {
+		if gap.found {
+			gaps = append(gaps, gap.what)
+		}
+	}
+	return gaps
 }
 
 func invalidSpec(format string, args ...any) error {

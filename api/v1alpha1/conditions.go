@@ -44,7 +44,8 @@ const (
 	ReasonDatabaseUnavailable = "DatabaseUnavailable"
 )
 
-// ConditionEnqueued: the jobs were put into the queue. Once true, always true: a queue that is lost is filled again.
+// ConditionEnqueued: every job that is due is in the queue, or worked off. False while the queue does not answer: one that
+// is lost is filled again.
 const (
 	ConditionEnqueued = "Enqueued"
 

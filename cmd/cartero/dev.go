@@ -264,7 +264,10 @@ func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db 
 	}
 	p.serveTelemetry(ctx, s.telemetry, databaseCheck(db), queueCheck(queue))
 	p.group.Go(func() error { return delivery.run(ctx) })
-	p.group.Go(func() error { return p.reconcile(ctx, st.plane.Config, s.operator, s.sender.Address(), db, box) })
+	p.group.Go(func() error {
+		mixed := s.queue.Workers == options.WorkersMixed
+		return p.reconcile(ctx, st.plane.Config, s.operator, s.sender.Address(), mixed, db, box)
+	})
 	return nil
 }
 

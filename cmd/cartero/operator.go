@@ -71,7 +71,7 @@ func runOperator(ctx context.Context, c cli) (err error) {
 			return err
 		}
 		p.group.Go(func() error { return box.Run(ctx) })
-		return p.reconcile(ctx, config, o, sender.Address(), db, box)
+		return p.reconcile(ctx, config, o, sender.Address(), queueOpt.Workers == options.WorkersMixed, db, box)
 	})
 	return p.wait(ctx)
 }
@@ -95,7 +95,8 @@ func kubeConfig(o options.Operator) (*rest.Config, error) {
 
 // reconcile runs the controller until ctx ends.
 func (p *process) reconcile(
-	ctx context.Context, config *rest.Config, o options.Operator, from mail.Address, db *store.Store, box *outbox.Outbox,
+	ctx context.Context, config *rest.Config, o options.Operator, from mail.Address, mixed bool,
+	db *store.Store, box *outbox.Outbox,
 ) error {
 	mgr, err := newManager(config, o, p)
 	if err != nil {
@@ -110,6 +111,7 @@ func (p *process) reconcile(
 		IsUnavailable: store.IsUnavailable,
 		Redact:        p.redactor.Redact,
 		DefaultFrom:   from,
+		MixedWorkers:  mixed,
 	}
 	err = reconciler.SetupWithManager(mgr, controllers.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles})
 	if err != nil {
