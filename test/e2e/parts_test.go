@@ -125,7 +125,8 @@ func TestWrongSettings(t *testing.T) {
 			[]string{"DATABASE_URL", "REDIS_URL", "SMTP_SERVER", "SMTP_PORT", "SMTP_USERNAME", "SMTP_SEND_INTERVAL"},
 		},
 		{
-			"operator", harness.Env{"LEADER_ELECT": "perhaps", "QUEUE_DIALECT": "bullmq", "SWEEP_INTERVAL": "0s"},
+			"operator",
+			harness.Env{"LEADER_ELECT": "perhaps", "QUEUE_DIALECT": "bullmq", "SWEEP_INTERVAL": "0s"},
 			[]string{"DATABASE_URL", "REDIS_URL", "LEADER_ELECT", "QUEUE_DIALECT", "SWEEP_INTERVAL"},
 		},
 		{"facade", harness.Env{"SERVICE_PORT": "http"}, []string{"API_KEY", "DATABASE_URL", "REDIS_URL", "SERVICE_PORT"}},

@@ -22,13 +22,13 @@ import (
 const seedVariable = "TEST_FAULTS_SEED"
 
 const (
-	people   = 1500
-	bouncing = 20
+	people   = 2000
+	bouncing = 25
 	jobSize  = 100
 	// connections is how many mails one worker has between final dot and reply at most.
 	connections = 3
 	// rounds is how many times somebody is killed while mails are sent.
-	rounds = 30
+	rounds = 40
 )
 
 // TestKilledAtRandom kills (-9) operator and workers, and empties Redis, again and again while a campaign is sent. In the
@@ -78,7 +78,7 @@ const name = "chaos"
 func newChaos(t *testing.T, world *harness.World, seed uint64) *chaos {
 	t.Helper()
 	c := &chaos{
-		T: t, world: world, random: rand.New(rand.NewPCG(seed, 0)), gate: newGate(world.Relay), //nolint:gosec // a schedule is no secret
+		T: t, world: world, random: rand.New(rand.NewPCG(seed, 0)), gate: newGate(world.Relay),
 		journals: []string{t.TempDir(), t.TempDir()}, doubtful: map[string]bool{}, killed: map[string]int{},
 	}
 	t.Cleanup(c.gate.open) // before the relay is closed, which waits for its mails

@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/cartero-mail/cartero/internal/kubetest"
 )
 
@@ -43,7 +46,6 @@ func runGuarded(m *testing.M) (code int, err error) {
 	if guarded, err = os.MkdirTemp("", "cartero-test-"); err != nil {
 		return 1, fmt.Errorf("making the directory of the tests: %w", err)
 	}
-	//nolint:usetesting // there is no test yet: the directory is that of all of them
 	if err := os.Setenv("TMPDIR", guarded); err != nil {
 		return 1, fmt.Errorf("setting TMPDIR: %w", err)
 	}
@@ -63,6 +65,7 @@ func runGuarded(m *testing.M) (code int, err error) {
 	if err := watchman.Start(); err != nil {
 		return 1, fmt.Errorf("starting the guard: %w", err)
 	}
+	ctrllog.SetLogger(logr.Discard()) // what the API's client logs is not what is tested
 	code = kubetest.Main(m)
 	_ = life.Close() // the guard reads to the end, and begins
 	if err := watchman.Wait(); err != nil {

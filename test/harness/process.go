@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,9 +51,7 @@ type Env map[string]string
 func (e Env) With(more Env) Env {
 	all := Env{}
 	for _, from := range []Env{e, more} {
-		for name, value := range from {
-			all[name] = value
-		}
+		maps.Copy(all, from)
 	}
 	return all
 }
@@ -75,7 +74,7 @@ func Start(tb testing.TB, env Env, args ...string) *Process {
 	if err != nil {
 		tb.Fatalf("Making a file for the output: %v", err)
 	}
-	defer output.Close() //nolint:errcheck // the process has its own
+	defer output.Close() // the process has its own
 
 	p := &Process{tb: tb, name: strings.Join(args, " "), output: output.Name(), ended: make(chan struct{})}
 	p.cmd = exec.Command(binary, args...)

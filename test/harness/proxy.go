@@ -38,7 +38,7 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 	if err != nil {
 		tb.Fatalf("Reading the port: %v", err)
 	}
-	p.port = name.(*syscall.SockaddrInet4).Port //nolint:errcheck,forcetypeassert // it was bound as one
+	p.port = name.(*syscall.SockaddrInet4).Port //nolint:forcetypeassert // it was bound as one
 	tb.Cleanup(p.end)
 	return p
 }
