@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,6 +49,20 @@ func (s *scope) held() bool {
 	return s.record != nil && s.record.Hold != nil && s.now.Before(s.record.Hold.Until)
 }
 
+// relayNoteAge is how long a worker's note that the relay is away is believed; workers renew it far sooner.
+const relayNoteAge = 2 * time.Minute
+
+// relayAway reports whether a worker found the SMTP relay away a short time ago.
+func (s *scope) relayAway() bool {
+	if s.record == nil || s.record.Hold == nil || s.record.Hold.Reason != v1alpha1.ReasonRelayUnavailable {
+		return false
+	}
+	return s.now.Sub(s.record.Hold.Until) < relayNoteAge
+}
+
+// unseen reports whether this loop could not count, and an earlier one could.
+func (s *scope) unseen() bool { return s.tally == nil && s.object.Status.Recipients != nil }
+
 // failed reports whether the campaign ended without being complete.
 func (s *scope) failed() bool {
 	return s.cancelled() || s.done() && s.tally.Accepted == 0
@@ -68,7 +83,7 @@ func acceptedCondition(f facts) verdict {
 	switch {
 	case f.stalled != nil:
 		return isFalse(f.stalled.reason, "%s", f.stalled.err)
-	case f.record != nil && f.dependency == nil && f.err == nil:
+	case f.sealed():
 		return isTrue(v1alpha1.ReasonAccepted, "Message and recipients are in order")
 	default:
 		return known
@@ -100,7 +115,7 @@ func enqueuedCondition(f facts) verdict {
 		return isTrue(v1alpha1.ReasonEnqueued, "%s in the queue or worked off", count(int64(f.jobs()), "job"))
 	case f.dependency != nil && f.dependency.reason == v1alpha1.ReasonQueueUnavailable:
 		return isFalse(v1alpha1.ReasonQueueUnavailable, "The queue does not answer; the jobs are added when it does")
-	case f.sealed() && f.suspended():
+	case f.sealed() && f.suspended() && f.record.StartedAt == nil:
 		return isFalse(v1alpha1.ReasonPending, "The jobs are put into the queue when the campaign is resumed")
 	default:
 		return known
@@ -109,6 +124,8 @@ func enqueuedCondition(f facts) verdict {
 
 func suspendedCondition(f facts) verdict {
 	switch {
+	case f.unseen():
+		return known
 	case f.done():
 		return isFalse(v1alpha1.ReasonNotSuspended, "The campaign has ended")
 	case f.suspended():
@@ -122,6 +139,8 @@ func suspendedCondition(f facts) verdict {
 
 func completeCondition(f facts) verdict {
 	switch {
+	case f.unseen():
+		return known
 	case !f.done() || f.failed():
 		return isFalse(v1alpha1.ReasonInProgress, "%s", f.progressMessage())
 	case f.foreign() && f.tally.LastCompletedAt != nil && f.tally.LastCompletedAt.Before(f.object.CreationTimestamp.Time):
@@ -136,6 +155,8 @@ func completeCondition(f facts) verdict {
 
 func failedCondition(f facts) verdict {
 	switch {
+	case f.unseen():
+		return known
 	case f.cancelled():
 		return isTrue(v1alpha1.ReasonCancelled, "The campaign was cancelled: %s", f.progressMessage())
 	case f.failed():
@@ -165,6 +186,10 @@ func readyCondition(f facts, complete, failed, suspended verdict) verdict {
 		return isTrue(suspended.reason, "%s; %s", suspended.message, f.progressMessage())
 	case f.held():
 		return isFalse(suspended.reason, "%s", suspended.message)
+	case f.relayAway():
+		return isFalse(v1alpha1.ReasonDependencyNotReady,
+			"The SMTP relay does not take mails; it is tried again, and nothing is lost: %s; %s",
+			f.record.Hold.Message, f.progressMessage())
 	case !f.sealed() || !f.enqueued:
 		return isFalse(v1alpha1.ReasonMaterializing, "The recipients are being written and enqueued")
 	default:

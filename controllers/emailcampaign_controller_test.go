@@ -95,7 +95,7 @@ func TestAnAppliedCampaignIsWrittenEnqueuedAndFollowedToItsEnd(t *testing.T) {
 	for _, told := range w.events() {
 		reasons = append(reasons, strings.Fields(told)[1])
 	}
-	wantEvents := []string{"CampaignAccepted", "RecipientsMaterialized", "JobEnqueued", "CampaignCompleted", "SendingStarted"}
+	wantEvents := []string{"CampaignAccepted", "RecipientsMaterialized", "JobEnqueued", "SendingStarted", "CampaignCompleted"}
 	if diff := cmp.Diff(wantEvents, reasons); diff != "" {
 		t.Error(diff)
 	}

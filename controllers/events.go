@@ -29,7 +29,8 @@ type transition struct {
 	warning bool
 }
 
-var transitions = []transition{
+// underway are the transitions of a campaign on its way, in the order in which they are told; endings come after them.
+var underway = []transition{
 	{
 		conditionType: v1alpha1.ConditionAccepted, status: metav1.ConditionTrue,
 		event: v1alpha1.EventCampaignAccepted, action: "Accept",
@@ -62,6 +63,9 @@ var transitions = []transition{
 		conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonSenderRefused,
 		event: v1alpha1.EventSenderRefused, action: "Send", warning: true,
 	},
+}
+
+var endings = []transition{
 	{
 		conditionType: v1alpha1.ConditionComplete, status: metav1.ConditionTrue,
 		event: v1alpha1.EventCampaignCompleted, action: "Complete",
@@ -76,31 +80,41 @@ var transitions = []transition{
 	},
 }
 
-// eventsFor tells what changed between two statuses.
-func eventsFor(before, after *v1alpha1.EmailCampaignStatus) []notice {
-	var found []notice
-	for _, t := range transitions {
-		if condition := t.happened(before, after); condition != nil {
-			found = append(found, notice{warning: t.warning, reason: t.event, action: t.action, message: condition.Message})
-		}
+// eventsFor tells what changed between two statuses. outage is the event of the dependency that does not answer now;
+// empty for none.
+func eventsFor(before, after *v1alpha1.EmailCampaignStatus, outage string) []notice {
+	found := told(underway, before, after)
+	if outage != "" {
+		found = append(found, told([]transition{{
+			conditionType: v1alpha1.ConditionReady, status: metav1.ConditionFalse, reason: v1alpha1.ReasonDependencyNotReady,
+			event: outage, action: "Connect", warning: true,
+		}}, before, after)...)
 	}
-	found = append(found, outageEvent(before, after)...)
 	if before.StartTime == nil && after.StartTime != nil {
 		found = append(found, notice{
-			reason: v1alpha1.EventSendingStarted, action: "Send",
-			message: "A worker took up the first recipient",
+			reason: v1alpha1.EventSendingStarted, action: "Send", message: "A worker took up the first recipient",
 		})
 	}
 	if resumed(before, after) {
 		found = append(found, notice{
-			reason: v1alpha1.EventSendingResumed, action: "Resume",
-			message: "What suspended the campaign is gone",
+			reason: v1alpha1.EventSendingResumed, action: "Resume", message: "What suspended the campaign is gone",
 		})
 	}
 	if n := inDoubt(after) - inDoubt(before); n > 0 {
 		found = append(found, notice{warning: true, reason: v1alpha1.EventRecipientsInDoubt, action: "Send", message: fmt.Sprintf(
 			"%s in doubt: the connection was lost between the end of the mail and the reply; not sent again",
 			count(n, "more recipient"))})
+	}
+	return append(found, told(endings, before, after)...)
+}
+
+// told are the events of the transitions that happened.
+func told(transitions []transition, before, after *v1alpha1.EmailCampaignStatus) []notice {
+	var found []notice
+	for _, t := range transitions {
+		if condition := t.happened(before, after); condition != nil {
+			found = append(found, notice{warning: t.warning, reason: t.event, action: t.action, message: condition.Message})
+		}
 	}
 	return found
 }
@@ -118,21 +132,18 @@ func (t transition) happened(before, after *v1alpha1.EmailCampaignStatus) *metav
 	return condition
 }
 
-// outageEvent tells of a dependency that stopped answering.
-func outageEvent(before, after *v1alpha1.EmailCampaignStatus) []notice {
-	ready := transition{
-		conditionType: v1alpha1.ConditionReady, status: metav1.ConditionFalse,
-		reason: v1alpha1.ReasonDependencyNotReady,
-	}.happened(before, after)
-	if ready == nil {
-		return nil
+// outageEvent is the event of the dependency that does not answer; empty for none.
+func outageEvent(s *scope, stepErr error) string {
+	switch dependency := asDependency(stepErr); {
+	case dependency != nil && dependency.reason == v1alpha1.ReasonQueueUnavailable:
+		return v1alpha1.EventQueueUnavailable
+	case dependency != nil:
+		return v1alpha1.EventDatabaseUnavailable
+	case s.relayAway():
+		return v1alpha1.EventRelayUnavailable
+	default:
+		return ""
 	}
-	reason := v1alpha1.EventDatabaseUnavailable
-	enqueued := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionEnqueued)
-	if enqueued != nil && enqueued.Reason == v1alpha1.ReasonQueueUnavailable {
-		reason = v1alpha1.EventQueueUnavailable
-	}
-	return []notice{{warning: true, reason: reason, action: "Connect", message: ready.Message}}
 }
 
 func resumed(before, after *v1alpha1.EmailCampaignStatus) bool {

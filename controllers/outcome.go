@@ -27,7 +27,7 @@ func (r *EmailCampaignReconciler) finish(ctx context.Context, s *scope, stepErr 
 	if err := r.patchStatus(ctx, s); err != nil {
 		return ctrl.Result{}, errors.Join(stepErr, err)
 	}
-	for _, e := range eventsFor(&s.before.Status, &s.object.Status) {
+	for _, e := range eventsFor(&s.before.Status, &s.object.Status, outageEvent(s, stepErr)) {
 		eventType := corev1.EventTypeNormal
 		if e.warning {
 			eventType = corev1.EventTypeWarning

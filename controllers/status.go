@@ -17,6 +17,9 @@ const (
 
 // computeStatus sets the object's status to what this loop found.
 func computeStatus(s *scope, stepErr error, redact func(string) string) {
+	if s.tally == nil && s.object.Status.TerminalState != "" && s.object.DeletionTimestamp.IsZero() {
+		return // the campaign has ended: an outage changes nothing about it
+	}
 	f := facts{scope: s, stalled: asStalled(stepErr), dependency: asDependency(stepErr)}
 	if f.stalled == nil && f.dependency == nil {
 		f.err = stepErr

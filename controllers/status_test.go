@@ -75,6 +75,13 @@ func (g given) heldUntil(until time.Time) given {
 	return g
 }
 
+func (g given) relayAway(since time.Duration) given {
+	g.record.Hold = &campaign.Hold{
+		Reason: v1alpha1.ReasonRelayUnavailable, Message: "connecting to the relay failed", Until: now.Add(-since),
+	}
+	return g
+}
+
 func (g given) cancelledAt(at time.Time) given {
 	g.record.CancelledAt = &at
 	return g
@@ -122,7 +129,7 @@ func TestConditions(t *testing.T) {
 			given: aCampaign().written(sealed).counting(campaign.Tally{Pending: 10}),
 			err:   &dependencyError{dependency: "queue", reason: v1alpha1.ReasonQueueUnavailable, err: errOutage},
 			want: map[string]string{
-				"Accepted": "Unknown Pending", "Materialized": "True Materialized", "Enqueued": "False QueueUnavailable",
+				"Accepted": "True Accepted", "Materialized": "True Materialized", "Enqueued": "False QueueUnavailable",
 				"Suspended": "False NotSuspended", "Complete": "False InProgress", "Failed": "False NotFailed",
 				"Ready": "False DependencyNotReady", "Reconciling": "True DependencyNotReady",
 			},
@@ -171,6 +178,24 @@ func TestConditions(t *testing.T) {
 				"Accepted": "True Accepted", "Materialized": "True Materialized", "Enqueued": "True Enqueued",
 				"Suspended": "True AuthenticationFailed", "Complete": "False InProgress", "Failed": "False NotFailed",
 				"Ready": "False AuthenticationFailed", "Stalled": "True AuthenticationFailed",
+			},
+		},
+		{
+			name:  "the relay is away",
+			given: aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Pending: 10}).relayAway(10 * time.Second),
+			want: map[string]string{
+				"Accepted": "True Accepted", "Materialized": "True Materialized", "Enqueued": "True Enqueued",
+				"Suspended": "False NotSuspended", "Complete": "False InProgress", "Failed": "False NotFailed",
+				"Ready": "False DependencyNotReady", "Reconciling": "True DependencyNotReady",
+			},
+		},
+		{
+			name:  "the relay was away some time ago",
+			given: aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Pending: 10}).relayAway(time.Hour),
+			want: map[string]string{
+				"Accepted": "True Accepted", "Materialized": "True Materialized", "Enqueued": "True Enqueued",
+				"Suspended": "False NotSuspended", "Complete": "False InProgress", "Failed": "False NotFailed",
+				"Ready": "True Sending",
 			},
 		},
 		{
@@ -263,6 +288,20 @@ func TestConditionsOutliveAnOutage(t *testing.T) {
 	}
 	if later.object.Status.Recipients.Pending != 10 {
 		t.Errorf("the counts were lost: %+v", later.object.Status.Recipients)
+	}
+}
+
+// An ended campaign is ended, whatever answers.
+func TestAnEndSurvivesAnOutage(t *testing.T) {
+	t.Parallel()
+	g := aCampaign().written(created.Add(time.Second)).enqueuedNow().counting(campaign.Tally{Accepted: 10})
+	computeStatus(g.scope, nil, telemetry.Redact)
+
+	later := newScope(g.object.DeepCopy(), now.Add(time.Minute))
+	computeStatus(later, &dependencyError{dependency: "database", reason: v1alpha1.ReasonDatabaseUnavailable, err: errOutage},
+		telemetry.Redact)
+	if diff := cmp.Diff(g.object.Status, later.object.Status); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -379,12 +418,13 @@ func TestEventsTellWhatChanged(t *testing.T) {
 		{aCampaign(suspended).written(sealed).counting(campaign.Tally{Pending: 10}), nil},
 		{aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Pending: 10}), nil},
 		{aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Pending: 9, InDoubt: 1}), nil},
+		{aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Pending: 9, InDoubt: 1}).relayAway(10 * time.Second), nil},
 		{aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Accepted: 9, InDoubt: 1}), nil},
 		{aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Accepted: 9, InDoubt: 1}), nil},
 	} {
 		loop.given.object.Status = *before.DeepCopy()
 		computeStatus(loop.given.scope, loop.err, telemetry.Redact)
-		for _, e := range eventsFor(&before, &loop.given.object.Status) {
+		for _, e := range eventsFor(&before, &loop.given.object.Status, outageEvent(loop.given.scope, loop.err)) {
 			told = append(told, e.reason)
 		}
 		before = loop.given.object.Status
@@ -392,7 +432,7 @@ func TestEventsTellWhatChanged(t *testing.T) {
 	want := []string{
 		"SpecRejected", "DatabaseUnavailable",
 		"CampaignAccepted", "RecipientsMaterialized", "SendingSuspended",
-		"JobEnqueued", "SendingResumed", "RecipientsInDoubt", "CampaignCompleted",
+		"JobEnqueued", "SendingResumed", "RecipientsInDoubt", "RelayUnavailable", "CampaignCompleted",
 	}
 	if diff := cmp.Diff(want, told); diff != "" {
 		t.Error(diff)

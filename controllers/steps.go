@@ -164,9 +164,12 @@ func (r *EmailCampaignReconciler) loadError(s *scope, totals campaign.Totals, er
 	case err == nil:
 		return nil
 	case errors.Is(err, campaign.ErrKeyConflict):
-		if !s.holds() {
-			s.record = nil // another campaign's counts are not this object's
+		if s.holds() {
+			return &stalledError{reason: v1alpha1.ReasonKeyConflict, err: errors.New(
+				"the message or the recipients were changed after they had been written to the database " +
+					"(status.materializedTime); restore them, or apply the change under another name or spec.campaignKey")}
 		}
+		s.record = nil // another campaign's counts are not this object's
 		return &stalledError{reason: v1alpha1.ReasonKeyConflict, err: fmt.Errorf(
 			"the campaign key %q already belongs to a campaign with another message or other recipients; "+
 				"apply this one under another name or spec.campaignKey", s.key)}

@@ -110,8 +110,12 @@ const (
 	// ReasonDeferred (as Sending): every recipient that has not ended waits for its next attempt, the first of them until
 	// status.nextTransitionTime.
 	ReasonDeferred = "Deferred"
-	// ReasonDependencyNotReady (False): the database or the queue does not answer; the message says which. Retried.
+	// ReasonDependencyNotReady (False): the database, the queue or the SMTP relay does not answer; the message says which.
+	// Retried.
 	ReasonDependencyNotReady = "DependencyNotReady"
+	// ReasonRelayUnavailable is what workers note in the database while the SMTP relay does not take mails; conditions say
+	// ReasonDependencyNotReady then.
+	ReasonRelayUnavailable = "RelayUnavailable"
 	// ReasonDeleting (False): the object is being deleted; what was not sent is being cancelled.
 	ReasonDeleting = "Deleting"
 )
@@ -142,6 +146,7 @@ const (
 	EventSpecRejected             = "SpecRejected"             // somebody has to edit something; the message says what
 	EventDatabaseUnavailable      = "DatabaseUnavailable"      // the database does not answer
 	EventQueueUnavailable         = "QueueUnavailable"         // the queue does not answer
+	EventRelayUnavailable         = "RelayUnavailable"         // the SMTP relay does not take mails
 	EventSMTPAuthenticationFailed = "SmtpAuthenticationFailed" // the SMTP server refuses the credentials
 	EventSenderRefused            = "SenderRefused"            // the SMTP server refuses the sender
 	EventRecipientsInDoubt        = "RecipientsInDoubt"        // mails of which nobody can know whether they were accepted

@@ -79,7 +79,7 @@ type Draft struct {
 	Key     string
 	Origin  Origin
 	Content Content
-	// ListHash identifies the list that is being written: SHA-256 in hex over its source, its format and the job size.
+	// ListHash identifies the list that is being written: SHA-256 in hex over its source and its format.
 	ListHash string
 	JobSize  int
 	// Suspended has the campaign sealed suspended: no worker starts it before it is resumed.
@@ -106,9 +106,10 @@ type Totals struct {
 	InvalidLines []int
 }
 
-// Hold is a stop of a whole campaign that the engine imposed, such as refused credentials.
+// Hold is a stop of a whole campaign that the engine imposed, such as refused credentials. One whose Until has come
+// stops nobody: the reason RelayUnavailable is only ever noted so, with the time of the note.
 type Hold struct {
-	// Reason is a CamelCase word: AuthenticationFailed or SenderRefused.
+	// Reason is a CamelCase word: AuthenticationFailed, SenderRefused or RelayUnavailable.
 	Reason string
 	// Message says what to do; no addresses, no credentials.
 	Message string
