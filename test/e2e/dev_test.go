@@ -182,6 +182,7 @@ func TestDemo(t *testing.T) {
 // TestInterrupted ends `cartero dev` while it starts.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
+	harness.Binary(t) // skips with -short
 	directory := t.TempDir()
 	p := harness.Start(t, devEnv(t), "dev", "--data-dir", directory)
 	harness.EndChildren(t, directory)
