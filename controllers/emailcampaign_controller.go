@@ -65,7 +65,7 @@ type Options struct {
 const (
 	defaultConcurrentReconciles = 4
 	firstRetry                  = 500 * time.Millisecond
-	lastRetry                   = 30 * time.Second
+	lastRetry                   = 10 * time.Second
 )
 
 // +kubebuilder:rbac:groups=mail.cartero.dev,resources=emailcampaigns,verbs=get;list;watch;update;patch

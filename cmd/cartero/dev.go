@@ -136,7 +136,7 @@ func (st *stack) startInbox(ctx context.Context, c cli, s *devSettings) error {
 		Log:      log,
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (INBOX_SMTP_ADDRESS and INBOX_HTTP_ADDRESS choose other ports)", err)
 	}
 	st.inbox = box
 	st.closers = append(st.closers, box.Close)
