@@ -257,8 +257,7 @@ func checkDomain(domain string) error {
 
 // ReasonOf returns the reason of an *AddressError, and "" for any other error.
 func ReasonOf(err error) Reason {
-	var e *AddressError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*AddressError](err); ok {
 		return e.Reason
 	}
 	return ""

@@ -33,8 +33,10 @@ func TestParseAddress(t *testing.T) {
 		{"hyphens", "a@b-c.example", "a@b-c.example", ""},
 		{"numeric label", "a@123.example", "a@123.example", ""},
 		{"longest local part", strings.Repeat("l", 64) + "@example.com", strings.Repeat("l", 64) + "@example.com", ""},
-		{"longest that is stored", "a@" + label63 + "." + label63 + "." + strings.Repeat("e", 61),
-			"a@" + label63 + "." + label63 + "." + strings.Repeat("e", 61), ""},
+		{
+			"longest that is stored", "a@" + label63 + "." + label63 + "." + strings.Repeat("e", 61),
+			"a@" + label63 + "." + label63 + "." + strings.Repeat("e", 61), "",
+		},
 
 		{"empty", "", "", ReasonEmpty},
 		{"only spaces", " \u3000 ", "", ReasonEmpty},

@@ -1,6 +1,7 @@
 package recipients
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -40,7 +41,7 @@ func BenchmarkReadMillionRows(b *testing.B) {
 		runtime.ReadMemStats(&before)
 		list := New(&rows{n: n}, CSV)
 		for {
-			if _, err := list.Next(b.Context()); err == io.EOF {
+			if _, err := list.Next(b.Context()); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
 				b.Fatal(err)

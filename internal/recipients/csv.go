@@ -70,7 +70,7 @@ func (s *csvSource) entry(record []string) Entry {
 // column; a first line sep=; as Excel writes it is obeyed.
 func (s *csvSource) open() error {
 	s.input = &csvInput{lines: s.lines}
-	separator := ','
+	var separator rune
 	for {
 		first, err := s.lines.next()
 		if err != nil {

@@ -52,64 +52,108 @@ func TestReadCSV(t *testing.T) {
 		{"empty", "", read{}},
 		{"blank lines only", "\n\r\n", read{}},
 		{"header only", "email,name\n", read{}},
-		{"header", "email,name,city\nana@example.com,Ana,Cádiz\n",
-			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}}},
-		{"BOM, CRLF, any case and order", "\ufeffcity,NAME, E-Mail \r\nCádiz,Ana,ana@example.com\r\n",
-			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}}},
-		{"semicolons", "Address;name;city\nana@example.com;Ana;Cádiz",
-			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}}},
-		{"tabs", "email\tname\tcity\nana@example.com\tAna\tCádiz",
-			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}}},
-		{"sep= line of Excel, and line numbers after it", "sep=;\r\nemail;name;city\r\nana@example.com;Ana;Cádiz\r\nbroken;;\r\n",
-			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 2, Accepted: 1, Invalid: 1, InvalidLines: []int{4}}}},
-		{"quoted fields with separators, quotes and line breaks; the name on one line",
+		{
+			"header", "email,name,city\nana@example.com,Ana,Cádiz\n",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}},
+		},
+		{
+			"BOM, CRLF, any case and order", "\ufeffcity,NAME, E-Mail \r\nCádiz,Ana,ana@example.com\r\n",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}},
+		},
+		{
+			"semicolons", "Address;name;city\nana@example.com;Ana;Cádiz",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}},
+		},
+		{
+			"tabs", "email\tname\tcity\nana@example.com\tAna\tCádiz",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}},
+		},
+		{
+			"sep= line of Excel, and line numbers after it", "sep=;\r\nemail;name;city\r\nana@example.com;Ana;Cádiz\r\nbroken;;\r\n",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 2, Accepted: 1, Invalid: 1, InvalidLines: []int{4}}},
+		},
+		{
+			"quoted fields with separators, quotes and line breaks; the name on one line",
 			"email,name,note\r\nana@example.com,\"Ruiz, \"\"Ana\"\"\r\n  María\",\"a\r\nb\"\r\nbroken,,\r\n",
 			read{
 				Recipients: []campaign.Recipient{{Address: "ana@example.com", Name: `Ruiz, "Ana" María`, Variables: map[string]string{"note": "a\nb"}}},
 				Summary:    Summary{Rows: 2, Accepted: 1, Invalid: 1, InvalidLines: []int{5}},
-			}},
-		{"a postal address beside the email", "address,email\nCalle Mayor 1,ana@example.com\n",
+			},
+		},
+		{
+			"a postal address beside the email", "address,email\nCalle Mayor 1,ana@example.com\n",
 			read{
 				Recipients: []campaign.Recipient{{Address: "ana@example.com", Variables: map[string]string{"address": "Calle Mayor 1"}}},
 				Summary:    Summary{Rows: 1, Accepted: 1},
-			}},
-		{"without a header", "ana@example.com\nben@example.org\n",
-			read{Recipients: plain("ana@example.com", "ben@example.org"), Summary: Summary{Rows: 2, Accepted: 2}}},
-		{"columns without a title and rows of separators are ignored", "email,,\nana@example.com,x,\n,,\n\nben@example.org,,\n",
-			read{Recipients: plain("ana@example.com", "ben@example.org"), Summary: Summary{Rows: 2, Accepted: 2}}},
-		{"duplicates in other spellings",
+			},
+		},
+		{
+			"without a header", "ana@example.com\nben@example.org\n",
+			read{Recipients: plain("ana@example.com", "ben@example.org"), Summary: Summary{Rows: 2, Accepted: 2}},
+		},
+		{
+			"columns without a title and rows of separators are ignored", "email,,\nana@example.com,x,\n,,\n\nben@example.org,,\n",
+			read{Recipients: plain("ana@example.com", "ben@example.org"), Summary: Summary{Rows: 2, Accepted: 2}},
+		},
+		{
+			"duplicates in other spellings",
 			"email\nAna@example.com\n ana@EXAMPLE.com \nj@münchen.example\nJ@xn--mnchen-3ya.example\nana@example.com\n",
-			read{Recipients: plain("Ana@example.com", "j@xn--mnchen-3ya.example"), Summary: Summary{Rows: 5, Accepted: 2, Duplicates: 3}}},
-		{"invalid addresses", "email,name\nbroken,\n,Ben\nana@example.com,\nana@localhost,\n",
-			read{Recipients: plain("ana@example.com"), Summary: Summary{Rows: 4, Accepted: 1, Invalid: 3, InvalidLines: []int{2, 3, 5}}}},
+			read{Recipients: plain("Ana@example.com", "j@xn--mnchen-3ya.example"), Summary: Summary{Rows: 5, Accepted: 2, Duplicates: 3}},
+		},
+		{
+			"invalid addresses", "email,name\nbroken,\n,Ben\nana@example.com,\nana@localhost,\n",
+			read{Recipients: plain("ana@example.com"), Summary: Summary{Rows: 4, Accepted: 1, Invalid: 3, InvalidLines: []int{2, 3, 5}}},
+		},
 
 		{"no address column", "name,city\nAna,Cádiz\n", read{Error: "line 1: no address column: the first line must name the columns, and one of them email"}},
 		{"several columns without a header", "\nana@example.com,Ana\n", read{Error: "line 2: no address column: the first line must name the columns, and one of them email"}},
 		{"two columns of a name", "email,city,city\n", read{Error: "line 1: two columns have the same name: column 3"}},
 		{"two address columns", "email,EMAIL\n", read{Error: "line 1: two columns have the same name: column 2"}},
-		{"wrong number of fields", "email,name\nana@example.com,Ana\nben@example.org\n",
-			read{Recipients: []campaign.Recipient{{Address: "ana@example.com", Name: "Ana"}}, Summary: Summary{Rows: 1, Accepted: 1},
-				Error: "line 3: the line has 1 fields and the first has 2"}},
-		{"unclosed quote", "email,name\nana@example.com,Ana\n\"ben@example.org,Ben\ncy@example.org,Cy\n",
-			read{Recipients: []campaign.Recipient{{Address: "ana@example.com", Name: "Ana"}}, Summary: Summary{Rows: 1, Accepted: 1},
-				Error: "line 3: a quote is opened and never closed"}},
-		{"text after a quote", "email,name\nana@example.com,\"Ana\" Ruiz\n",
-			read{Error: "line 2: text follows a closing quote: in a quoted field, write quotes twice"}},
-		{"quote in a bare field", "email,name\nana@example.com,A\"na\n",
-			read{Error: "line 2: a quote is in a field that is not quoted: quote the field, and write its quotes twice"}},
+		{
+			"wrong number of fields", "email,name\nana@example.com,Ana\nben@example.org\n",
+			read{
+				Recipients: []campaign.Recipient{{Address: "ana@example.com", Name: "Ana"}}, Summary: Summary{Rows: 1, Accepted: 1},
+				Error: "line 3: the line has 1 fields and the first has 2",
+			},
+		},
+		{
+			"unclosed quote", "email,name\nana@example.com,Ana\n\"ben@example.org,Ben\ncy@example.org,Cy\n",
+			read{
+				Recipients: []campaign.Recipient{{Address: "ana@example.com", Name: "Ana"}}, Summary: Summary{Rows: 1, Accepted: 1},
+				Error: "line 3: a quote is opened and never closed",
+			},
+		},
+		{
+			"text after a quote", "email,name\nana@example.com,\"Ana\" Ruiz\n",
+			read{Error: "line 2: text follows a closing quote: in a quoted field, write quotes twice"},
+		},
+		{
+			"quote in a bare field", "email,name\nana@example.com,A\"na\n",
+			read{Error: "line 2: a quote is in a field that is not quoted: quote the field, and write its quotes twice"},
+		},
 		{"not UTF-8", "email,name\nana@example.com,Mar\xeda\n", read{Error: "line 2: the line is not UTF-8: save the list as UTF-8"}},
 		{"UTF-16", "\xff\xfee\x00m\x00", read{Error: "line 1: the list is UTF-16: save it as UTF-8"}},
-		{"NUL", "email\nana@example.com\nb\x00\n",
-			read{Recipients: plain("ana@example.com"), Summary: Summary{Rows: 1, Accepted: 1}, Error: "line 3: the line has a NUL byte: the list is not a text file"}},
+		{
+			"NUL", "email\nana@example.com\nb\x00\n",
+			read{Recipients: plain("ana@example.com"), Summary: Summary{Rows: 1, Accepted: 1}, Error: "line 3: the line has a NUL byte: the list is not a text file"},
+		},
 		{"line too long", "email,n\n" + strings.Repeat("x", MaxLine+10) + ",y\n", read{Error: "line 2: the line is longer than 64 KiB"}},
-		{"record too long", "email,n\nana@example.com,\"" + strings.Repeat(strings.Repeat("x", 99)+"\n", 700),
-			read{Error: "line 2: the record that begins here is longer than 64 KiB: is a quote not closed?"}},
-		{"name too long", "email,name\nana@example.com," + strings.Repeat("é", MaxName+1) + "\n",
-			read{Summary: Summary{Rows: 1}, Error: "line 2: the name is longer than 256 characters"}},
-		{"value too long", "email,city\nana@example.com," + strings.Repeat("x", MaxVariableValue+1) + "\n",
-			read{Summary: Summary{Rows: 1}, Error: `line 2: the variable "city" is longer than 1024 bytes`}},
-		{"title too long", "email," + strings.Repeat("x", MaxVariableKey+1) + "\n",
-			read{Error: "line 1: the name of a variable is longer than 64 characters"}},
+		{
+			"record too long", "email,n\nana@example.com,\"" + strings.Repeat(strings.Repeat("x", 99)+"\n", 700),
+			read{Error: "line 2: the record that begins here is longer than 64 KiB: is a quote not closed?"},
+		},
+		{
+			"name too long", "email,name\nana@example.com," + strings.Repeat("é", MaxName+1) + "\n",
+			read{Summary: Summary{Rows: 1}, Error: "line 2: the name is longer than 256 characters"},
+		},
+		{
+			"value too long", "email,city\nana@example.com," + strings.Repeat("x", MaxVariableValue+1) + "\n",
+			read{Summary: Summary{Rows: 1}, Error: `line 2: the variable "city" is longer than 1024 bytes`},
+		},
+		{
+			"title too long", "email," + strings.Repeat("x", MaxVariableKey+1) + "\n",
+			read{Error: "line 1: the name of a variable is longer than 64 characters"},
+		},
 		{"too many columns", "email,name" + columns(MaxVariables+1) + "\n", read{Error: "line 1: the list has more than 32 columns of variables"}},
 		{"as many columns as there may be", "email,name" + columns(MaxVariables) + "\n", read{}},
 		{"odd separator", "sep=x\nemail\n", read{Error: "line 1: the first line sets a separator that can't be one: use a comma, a semicolon, a tab or a bar"}},
@@ -130,80 +174,6 @@ func columns(n int) string {
 		fmt.Fprintf(&b, ",v%d", i)
 	}
 	return b.String()
-}
-
-func TestReadJSONLines(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name, in string
-		want     read
-	}{
-		{"empty", "\n \n", read{}},
-		{"all fields", "\ufeff" + `{"email":"Ana@example.com","name":" Ana\nRuiz ","variables":{"n":1.50,"s":"x\ny","b":true,"z":null}}` + "\r\n\r\n" + `{"address":"ben@example.org"}`,
-			read{
-				Recipients: []campaign.Recipient{
-					{Address: "Ana@example.com", Name: "Ana Ruiz", Variables: map[string]string{"n": "1.50", "s": "x\ny", "b": "true", "z": ""}},
-					{Address: "ben@example.org"},
-				},
-				Summary: Summary{Rows: 2, Accepted: 2},
-			}},
-		{"invalid and duplicate", `{"email":""}` + "\n" + `{"email":"a@b.c"}` + "\n" + `{"email":"A@B.C"}`,
-			read{Recipients: plain("a@b.c"), Summary: Summary{Rows: 3, Accepted: 1, Duplicates: 1, Invalid: 1, InvalidLines: []int{1}}}},
-		{"no address", `{"name":"Ana"}`, read{Error: "line 1: the entry has no field email"}},
-		{"null", `null`, read{Error: "line 1: the entry has no field email"}},
-		{"both", `{"email":"a@b.c","address":"a@b.c"}`, read{Error: "line 1: the entry has both email and address: keep one"}},
-		{"unknown field", `{"email":"a@b.c","city":"x"}`, read{Error: `line 1: unknown field "city": the fields are email, name and variables`}},
-		{"an address as a field", `{"a@b.c":1}`, read{Error: "line 1: not a JSON object"}},
-		{"wrong type", `{"email":7}`, read{Error: "line 1: the field email is a number"}},
-		{"nested variable", `{"email":"a@b.c","variables":{"x":[1]}}`,
-			read{Error: "line 1: the value of a variable is a list or an object: use a text, a number, true, false or null"}},
-		{"a JSON list", "[\n", read{Error: "line 1: not a JSON object"}},
-		{"a text", `"a@b.c"`, read{Error: "line 1: not a JSON object: write one object a line, without a list around them"}},
-		{"two objects on a line", `{"email":"a@b.c"}{"email":"d@e.f"}`, read{Error: "line 1: text follows the JSON object: write one object a line"}},
-		{"not JSON", "\n{email:x}", read{Error: "line 2: not a JSON object"}},
-		{"NUL in a variable", `{"email":"a@b.c","variables":{"x":"\u0000"}}`,
-			read{Summary: Summary{Rows: 1}, Error: `line 1: the variable "x" is not text in UTF-8`}},
-		{"variable without a name", `{"email":"a@b.c","variables":{"":"x"}}`,
-			read{Summary: Summary{Rows: 1}, Error: "line 1: a variable has no name"}},
-		{"control character in a variable's name", `{"email":"a@b.c","variables":{"a\nb":"x"}}`,
-			read{Summary: Summary{Rows: 1}, Error: "line 1: the name of a variable has a line break or another control character"}},
-		{"too many variables", `{"email":"a@b.c","variables":{` + strings.TrimPrefix(pairs(MaxVariables+1), ",") + `}}`,
-			read{Summary: Summary{Rows: 1}, Error: "line 1: the entry has more than 32 variables"}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			if diff := cmp.Diff(test.want, readAll(test.in, JSONLines)); diff != "" {
-				t.Errorf("(-want +got)\n%s", diff)
-			}
-		})
-	}
-}
-
-func pairs(n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, `,"v%d":%d`, i, i)
-	}
-	return b.String()
-}
-
-func TestReadLines(t *testing.T) {
-	t.Parallel()
-	in := "\ufeff# our friends\r\n\r\nana@example.com\r\n  Ben Núñez <Ben@example.org>\n\"Cy \\\"C\\\" O'Hara\" <cy@example.net>\n" +
-		"<dee@example.com>\nbroken\nana@example.com, ben@example.org\nEve <eve@localhost>\nANA@EXAMPLE.COM"
-	want := read{
-		Recipients: []campaign.Recipient{
-			{Address: "ana@example.com"},
-			{Address: "Ben@example.org", Name: "Ben Núñez"},
-			{Address: "cy@example.net", Name: `Cy "C" O'Hara`},
-			{Address: "dee@example.com"},
-		},
-		Summary: Summary{Rows: 8, Accepted: 4, Duplicates: 1, Invalid: 3, InvalidLines: []int{7, 8, 9}},
-	}
-	if diff := cmp.Diff(want, readAll(in, Lines)); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
 }
 
 func TestInline(t *testing.T) {

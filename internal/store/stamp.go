@@ -39,7 +39,7 @@ func (s stamp) pointer() *time.Time {
 // Value implements driver.Valuer.
 func (s stamp) Value() (driver.Value, error) {
 	if s.IsZero() {
-		return nil, nil //nolint:nilnil // NULL
+		return nil, nil // NULL
 	}
 	return s.Format(stampLayout), nil
 }
