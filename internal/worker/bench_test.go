@@ -37,7 +37,6 @@ func BenchmarkJob(b *testing.B) {
 		b.Run(bench.name, func(b *testing.B) {
 			const perJob = 1000
 			w := newWorld(b)
-			defer w.close()
 			jobs := w.seed(b.N*perJob, perJob)
 			k := w.start(func(cfg *worker.Config) {
 				cfg.Store, cfg.Sender, cfg.Logger = w.db, nullRelay{}, slog.New(slog.NewTextHandler(io.Discard, nil))

@@ -88,7 +88,6 @@ func TestKilled(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			defer w.close()
 			jobs := w.seed(crashRecipients, 1000)
 			w.killAt(test.point)
 			if test.harm != nil {
@@ -113,7 +112,6 @@ func TestKilled(t *testing.T) {
 func TestKilledTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	defer w.close()
 	jobs := w.seed(crashRecipients, 1000)
 	w.killAt(beforeRecord)
 	w.killAt(afterRecord) // the replay's
@@ -127,7 +125,6 @@ func TestKilledTwice(t *testing.T) {
 func TestKilledWithItsNode(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	defer w.close()
 	jobs := w.seed(crashRecipients, 1000)
 	w.killAt(inDotAccepted)
 	if err := os.RemoveAll(w.journalDir()); err != nil {
@@ -153,6 +150,7 @@ func appendText(text string) func(*testing.T, string) {
 
 // otherBoot spoils the boot id, and with it the line's checksum.
 func otherBoot(t *testing.T, dir string) {
+	t.Helper()
 	eachJournal(func(old []byte) []byte { return bytes.Replace(old, []byte("boot="), []byte("boot=9"), 1) })(t, dir)
 }
 
@@ -285,7 +283,7 @@ func runCrashChild(point, dir string) error {
 
 // waitToBeKilled says that the point is reached, and never returns.
 func waitToBeKilled() {
-	fmt.Println("at the point")
+	fmt.Fprintln(os.Stdout, "at the point")
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	os.Exit(1)
 }

@@ -14,6 +14,7 @@ import (
 )
 
 func TestTwoWorkersOnOneJob(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(900, 1000)
 		one := w.start(func(cfg *worker.Config) { cfg.ClaimSize = 40 })
@@ -50,6 +51,7 @@ func (w *world) leaseless() worker.Store {
 }
 
 func TestLeaseRunsOutInTheDot(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(3, 1000)
 		reached, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -63,7 +65,7 @@ func TestLeaseRunsOutInTheDot(t *testing.T) {
 		}()
 		<-reached
 		other := w.start(nil)
-		time.Sleep(2 * worker.DefaultLease)
+		w.pass(2 * worker.DefaultLease)
 		w.run(other, jobs[0])
 		// The third was announced with the second, and nobody knows that it is not on the wire.
 		w.expect([]row{accepted(address(0)), doubted(address(1)), doubted(address(2))})
@@ -82,6 +84,7 @@ func TestLeaseRunsOutInTheDot(t *testing.T) {
 }
 
 func TestLeaseRunsOutBeforeTheDot(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(2, 1000)
 		reached, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -95,7 +98,7 @@ func TestLeaseRunsOutBeforeTheDot(t *testing.T) {
 		}()
 		<-reached
 		other := w.start(nil)
-		time.Sleep(2 * worker.DefaultLease)
+		w.pass(2 * worker.DefaultLease)
 		w.run(other, jobs[0])
 		w.expect(each(0, 2, doubted)) // the second was announced when the first was handed out
 
@@ -110,6 +113,7 @@ func TestLeaseRunsOutBeforeTheDot(t *testing.T) {
 }
 
 func TestLostLockFinishesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(50, 1000)
 		errLock := errors.New("the lock is lost")
@@ -129,6 +133,7 @@ func TestLostLockFinishesWhatIsInFlight(t *testing.T) {
 }
 
 func TestDatabaseAwayInTheMiddle(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(100, 1000)
 		var gone atomic.Bool
@@ -145,7 +150,7 @@ func TestDatabaseAwayInTheMiddle(t *testing.T) {
 			_, err := k.HandleJob(w.t.Context(), jobs[0])
 			ended <- err
 		}()
-		time.Sleep(10 * time.Minute)
+		w.pass(10 * time.Minute)
 		if err := k.Ready(); !errors.Is(err, worker.ErrRecordingBehind) {
 			w.t.Errorf("Ready returned %v while results wait, want %v", err, worker.ErrRecordingBehind)
 		}
@@ -169,6 +174,7 @@ func TestDatabaseAwayInTheMiddle(t *testing.T) {
 
 // TestRepliesLostByTheDatabase loses the reply of every seventh call: what was written is written, and nobody was told.
 func TestRepliesLostByTheDatabase(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(200, 1000)
 		var calls atomic.Int32
@@ -193,6 +199,7 @@ func TestRepliesLostByTheDatabase(t *testing.T) {
 }
 
 func TestPanicInComposeFailsOneRecipient(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(3, 1000)
 		k := w.start(func(cfg *worker.Config) {
@@ -213,6 +220,7 @@ func TestPanicInComposeFailsOneRecipient(t *testing.T) {
 }
 
 func TestStopFinishesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(30, 1000)
 		reached, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -240,6 +248,7 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 }
 
 func TestStopBreaksOffAfterTheGrace(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(10, 1000)
 		reached, ended := make(chan struct{}), make(chan struct{})
@@ -270,6 +279,7 @@ func TestStopBreaksOffAfterTheGrace(t *testing.T) {
 }
 
 func TestNothingIsSentWithoutAJournal(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(10, 1000)
 		k := w.start(nil)
@@ -296,6 +306,7 @@ func TestNothingIsSentWithoutAJournal(t *testing.T) {
 }
 
 func TestStartWaitsForTheReplay(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		if err := os.MkdirAll(w.journalDir(), 0o700); err != nil {
 			w.t.Fatal(err)

@@ -46,31 +46,39 @@ type world struct {
 	db    *store.Store
 	store *hookedStore
 	relay *scriptedRelay
+	// workers are all that were started.
+	workers []*worker.Worker
 }
 
-func newWorld(t testing.TB) *world {
-	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), relay: &scriptedRelay{script: map[string][]step{}}}
-	w.db = openStore(t, w.dir)
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
+	w := &world{t: tb, dir: tb.TempDir(), relay: &scriptedRelay{script: map[string][]step{}}}
+	w.db = openStore(tb, w.dir)
+	tb.Cleanup(w.close) // inside a bubble it is run before the bubble ends
 	w.store = &hookedStore{Store: w.db}
 	return w
 }
 
-func openStore(t testing.TB, dir string) *store.Store {
-	t.Helper()
-	db, err := store.Open(t.Context(), "sqlite://"+filepath.Join(dir, "cartero.db"))
+func openStore(tb testing.TB, dir string) *store.Store {
+	tb.Helper()
+	db, err := store.Open(tb.Context(), "sqlite://"+filepath.Join(dir, "cartero.db"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	if err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
+	if err := db.Migrate(tb.Context()); err != nil {
+		tb.Fatal(err)
 	}
 	return db
 }
 
-// close ends the database; inside a bubble that has to happen before the bubble ends.
+// close ends what a test that failed left running, and the database.
 func (w *world) close() {
 	w.t.Helper()
+	if w.t.Failed() {
+		for _, k := range w.workers {
+			_ = k.Stop(w.t.Context()) // again, for most
+		}
+	}
 	if err := w.db.Close(); err != nil {
 		w.t.Error(err)
 	}
@@ -110,6 +118,7 @@ func (w *world) start(change func(*worker.Config)) *worker.Worker {
 	if err := k.Start(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
+	w.workers = append(w.workers, k)
 	return k
 }
 
@@ -157,7 +166,7 @@ type row struct {
 	Attempts             int
 	Category             string
 	Code                 int
-	Sent, Next, Leased   bool
+	Sent, Next, Token    bool
 }
 
 // rows returns all recipients in the order of their addresses.
@@ -165,14 +174,27 @@ func (w *world) rows() []row {
 	w.t.Helper()
 	var found []row
 	w.query("SELECT email, status, COALESCE(state,''), attempts, COALESCE(category,''), COALESCE(smtpCode,0),"+
-		" sentAt IS NOT NULL, nextAttemptAt IS NOT NULL, leaseUntil IS NOT NULL FROM Recipient ORDER BY email",
+		" sentAt IS NOT NULL, nextAttemptAt IS NOT NULL, leaseToken IS NOT NULL FROM Recipient ORDER BY email",
 		func(scan func(...any) error) error {
 			var r row
-			err := scan(&r.Email, &r.Status, &r.State, &r.Attempts, &r.Category, &r.Code, &r.Sent, &r.Next, &r.Leased)
+			err := scan(&r.Email, &r.Status, &r.State, &r.Attempts, &r.Category, &r.Code, &r.Sent, &r.Next, &r.Token)
 			found = append(found, r)
 			return err
 		})
 	return found
+}
+
+// expectLeases compares how many leases run, and how many are kept for a doubt alone.
+func (w *world) expectLeases(running, ended int) {
+	w.t.Helper()
+	w.query("SELECT COUNT(until), COUNT(*) - COUNT(until) FROM Lease", func(scan func(...any) error) error {
+		var gotRunning, gotEnded int
+		err := scan(&gotRunning, &gotEnded)
+		if gotRunning != running || gotEnded != ended {
+			w.t.Errorf("%d leases run and %d are kept for doubts, want %d and %d", gotRunning, gotEnded, running, ended)
+		}
+		return err
+	})
 }
 
 // job is a row of EmailJob.
@@ -232,14 +254,14 @@ func accepted(email string) row {
 func waiting(email string) row { return row{Email: email, Status: "PENDING", State: "pending"} }
 
 func doubted(email string) row {
-	return row{Email: email, Status: "FAILED", State: "inDoubt", Attempts: 1, Category: mail.CategoryInDoubt}
+	return row{Email: email, Status: "FAILED", State: "inDoubt", Attempts: 1, Category: mail.CategoryInDoubt, Token: true}
 }
 
 // each makes rows for the recipients from first up to but without end.
-func each(first, end int, make func(email string) row) []row {
+func each(first, end int, build func(email string) row) []row {
 	var all []row
 	for i := first; i < end; i++ {
-		all = append(all, make(address(i)))
+		all = append(all, build(address(i)))
 	}
 	return all
 }

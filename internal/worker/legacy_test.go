@@ -47,6 +47,7 @@ func (w *world) rings() []string {
 }
 
 func TestLegacyJob(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		w.seedLegacy(5)
 		k := w.start(nil)
@@ -75,6 +76,7 @@ func TestLegacyJobIsRungAgain(t *testing.T) {
 		"the recipient may retry": refuse(mail.Verdict{Outcome: mail.Temporary, Phase: mail.PhaseRcpt, Scope: mail.ScopeRecipient, Code: 452}),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bubble(t, func(w *world) {
 				w.seedLegacy(30)
 				w.relay.fallback = then
@@ -85,7 +87,7 @@ func TestLegacyJobIsRungAgain(t *testing.T) {
 				if name != "the relay is away" && len(w.relay.raw) != n {
 					w.t.Errorf("%d mails were tried during the hold", len(w.relay.raw)-n)
 				}
-				time.Sleep(10 * time.Minute)
+				w.pass(10 * time.Minute)
 				if diff := cmp.Diff([]string{legacyJob}, w.rings()); diff != "" {
 					w.t.Errorf("jobs to ring (-want +got):\n%s", diff)
 				}
@@ -102,6 +104,7 @@ func TestLegacyJobIsRungAgain(t *testing.T) {
 }
 
 func TestWithoutASenderNobodyIsTried(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		w.seedLegacy(3)
 		k := w.start(func(cfg *worker.Config) { cfg.From = mail.Address{} })

@@ -19,21 +19,28 @@ import (
 // bubble runs a test on its own clock, which moves on when everybody waits.
 func bubble(t *testing.T, test func(w *world)) {
 	t.Helper()
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		test(w)
-		w.close()
-	})
+	synctest.Test(t, func(t *testing.T) { test(newWorld(t)) })
+}
+
+// pass lets time go by, which in a bubble takes none.
+func (w *world) pass(d time.Duration) {
+	w.t.Helper()
+	select {
+	case <-time.After(d):
+	case <-w.t.Context().Done():
+	}
 }
 
 func TestSendsEverybodyOnce(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(1234, 700)
 		k := w.start(nil)
 		w.run(k, jobs[0])
 		progress := w.run(k, jobs[1])
 		w.run(k, jobs[1]) // rung twice
+		w.pass(2 * worker.DefaultLease)
+		w.expectLeases(0, 0)
 		w.stop(k)
 
 		if progress.Status != campaign.JobCompleted || !progress.Finished || progress.Tally.Accepted != 534 {
@@ -47,6 +54,7 @@ func TestSendsEverybodyOnce(t *testing.T) {
 }
 
 func TestVerdictsBecomeRows(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(7, 10)
 		verdicts := []mail.Verdict{
@@ -64,6 +72,8 @@ func TestVerdictsBecomeRows(t *testing.T) {
 		}}
 		k := w.start(nil)
 		progress := w.run(k, jobs[0])
+		w.pass(2 * worker.DefaultLease)
+		w.expectLeases(0, 1)
 		w.stop(k)
 
 		want := []row{
@@ -85,6 +95,7 @@ func TestVerdictsBecomeRows(t *testing.T) {
 }
 
 func TestRetryIsTheSameMail(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(1, 10)
 		later := refuse(mail.Verdict{Outcome: mail.Temporary, Phase: mail.PhaseDot, Scope: mail.ScopeRecipient, Code: 451, Category: mail.CategoryOther})
@@ -95,9 +106,9 @@ func TestRetryIsTheSameMail(t *testing.T) {
 		if n := len(w.relay.raw[address(0)]); n != 1 {
 			w.t.Fatalf("%d attempts before the next was due, want 1", n)
 		}
-		time.Sleep(30 * time.Second) // the bubble's time
+		w.pass(30 * time.Second) // the bubble's time
 		w.run(k, jobs[0])
-		time.Sleep(time.Minute)
+		w.pass(time.Minute)
 		w.run(k, jobs[0])
 		w.stop(k)
 
@@ -117,6 +128,7 @@ func TestRetryIsTheSameMail(t *testing.T) {
 }
 
 func TestRelayAwayCostsNobodyAnAttempt(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(50, 100)
 		var calls atomic.Int32
@@ -136,6 +148,7 @@ func TestRelayAwayCostsNobodyAnAttempt(t *testing.T) {
 }
 
 func TestRelayAwayForLongGivesTheJobBack(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(20, 100)
 		w.relay.fallback = away
@@ -171,6 +184,7 @@ func TestRefusedSenderOrCredentialsHoldTheCampaign(t *testing.T) {
 		"sender":      {mail.Verdict{Outcome: mail.Permanent, Phase: mail.PhaseMail, Scope: mail.ScopeSender, Code: 550, Category: mail.CategorySenderRefused}, worker.HoldSenderRefused},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bubble(t, func(w *world) {
 				jobs := w.seed(300, 1000)
 				w.relay.fallback = refuse(test.verdict)
@@ -189,7 +203,7 @@ func TestRefusedSenderOrCredentialsHoldTheCampaign(t *testing.T) {
 					w.t.Errorf("%d mails were tried, want no more than there are connections", n)
 				}
 
-				time.Sleep(5 * time.Minute)
+				w.pass(5 * time.Minute)
 				w.relay.mu.Lock()
 				w.relay.fallback = nil
 				w.relay.mu.Unlock()
@@ -203,6 +217,7 @@ func TestRefusedSenderOrCredentialsHoldTheCampaign(t *testing.T) {
 }
 
 func TestSuspendTakesEffectWithinAWindow(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(100, 1000)
 		w.relay.script[address(9)] = []step{first(func() {
@@ -230,6 +245,7 @@ func TestSuspendTakesEffectWithinAWindow(t *testing.T) {
 }
 
 func TestCancelEndsWhoWaits(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(100, 1000)
 		w.relay.script[address(9)] = []step{first(func() {
@@ -265,6 +281,7 @@ func (p *pacer) Wait(ctx context.Context) error {
 }
 
 func TestPacedMailsAreAnnouncedOneByOne(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(20, 1000)
 		var announced atomic.Int32
@@ -288,6 +305,7 @@ func TestPacedMailsAreAnnouncedOneByOne(t *testing.T) {
 }
 
 func TestJobsThatMayNotRunAreGivenBack(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(5, 1000)
 		if err := w.db.Suspend(w.t.Context(), testKey, true); err != nil {
