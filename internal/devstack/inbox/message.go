@@ -3,7 +3,6 @@ package inbox
 import (
 	"bytes"
 	"encoding/base64"
-	"net/textproto"
 	"regexp"
 	"strings"
 
@@ -127,12 +126,4 @@ func (c Content) document() string {
 		return page[:at[1]] + base + page[at[1]:]
 	}
 	return page + base // not before a doctype, which would change the layout
-}
-
-// contentType returns the media type of an attachment, or the general one where it is not a plain type.
-func (a Attachment) contentType() string {
-	if a.Type == "" || textproto.TrimString(a.Type) != a.Type || strings.ContainsAny(a.Type, "\r\n\";") {
-		return "application/octet-stream"
-	}
-	return a.Type
 }

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"maps"
 	"strings"
 	"sync"
 
@@ -65,9 +66,7 @@ func (p *practice) counts() map[string]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	counts := make(map[string]int, len(p.refused))
-	for domain, n := range p.refused {
-		counts[domain] = n
-	}
+	maps.Copy(counts, p.refused)
 	return counts
 }
 

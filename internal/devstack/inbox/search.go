@@ -11,6 +11,7 @@ import (
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net/textproto"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -50,12 +51,12 @@ func (s *store) list(query string, page int) Page {
 	found := make([]Message, 0, PageSize)
 	total := 0
 	first := (max(page, 1) - 1) * PageSize
-	for i := len(entries) - 1; i >= 0; i-- {
-		if !s.matches(entries[i].Message, words, len(entries)-i <= TextSearchDepth) {
+	for i, entry := range slices.Backward(entries) {
+		if !s.matches(entry.Message, words, len(entries)-i <= TextSearchDepth) {
 			continue
 		}
 		if total >= first && len(found) < PageSize {
-			found = append(found, entries[i].Message)
+			found = append(found, entry.Message)
 		}
 		total++
 		if len(words) == 0 && len(found) == PageSize {

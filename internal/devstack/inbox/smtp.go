@@ -72,7 +72,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 func (s *session) Data(r io.Reader) error {
 	s.buffer.Reset()
 	if _, err := s.buffer.ReadFrom(r); err != nil {
-		return err //nolint:wrapcheck // the SMTP server tells its own errors by their type
+		return err // not wrapped: the SMTP server tells its own errors by their type
 	}
 	raw := s.buffer.Bytes()
 	meta := describe(raw)

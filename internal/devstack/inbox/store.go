@@ -3,6 +3,7 @@ package inbox
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -232,9 +233,7 @@ func (s *store) deliveriesByRecipient() map[string]int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	counts := make(map[string]int, len(s.recipients))
-	for recipient, n := range s.recipients {
-		counts[recipient] = n
-	}
+	maps.Copy(counts, s.recipients)
 	return counts
 }
 

@@ -98,92 +98,13 @@ func TestMessageViews(t *testing.T) {
 		t.Errorf("the download is %v %q", download.Header, download.Body)
 	}
 	if got := get(t, in, "/messages/1/attachments/1").Header; !strings.HasPrefix(got.Get("Content-Disposition"), "attachment;") ||
-		got.Get("X-Content-Type-Options") != "nosniff" || got.Get("Content-Security-Policy") != "sandbox" {
+		got.Get("X-Content-Type-Options") != "nosniff" || !strings.HasSuffix(got.Get("Content-Security-Policy"), "; sandbox") {
 		t.Errorf("the attachment could be shown by the browser: %v", got)
 	}
 	for _, path := range []string{"/messages/2", "/messages/0", "/messages/x", "/messages/1/attachments/9", "/messages/9/html", "/assets/list.html", "/assets/x"} {
 		if got := request(t, in, http.MethodGet, path, nil); got.Status != http.StatusNotFound {
 			t.Errorf("%s: %d", path, got.Status)
 		}
-	}
-}
-
-// Whatever a mail holds, the inbox's own pages show it as text, and the frame with its HTML can run nothing.
-func TestMailsCannotRunScripts(t *testing.T) {
-	t.Parallel()
-	in := startInbox(t, t.TempDir())
-	const attack = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
-	text := "From: \"" + attack + "\" <a@example.com>\r\nTo: " + attack + " <b@example.com>\r\nSubject: " + attack + "\r\nX-" + "Evil: " + attack +
-		"\r\nMessage-ID: <" + attack + ">\r\nMIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<p>" + attack + "</p>\r\n"
-	send(t, in, text, "b@example.com")
-
-	for _, path := range []string{"/", "/?query=%22%3E%3Cscript%3Ealert(1)", "/messages/1", "/messages/1?view=text", "/messages/1?view=headers", "/messages/1?view=raw"} {
-		got := get(t, in, path)
-		if strings.Contains(got.Body, "<script>alert") || strings.Contains(got.Body, "<img src=x") {
-			t.Errorf("%s is not escaped:\n%s", path, got.Body)
-		}
-		policy := got.Header.Get("Content-Security-Policy")
-		for _, part := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
-			if !strings.Contains(policy, part) {
-				t.Errorf("%s: the policy %q lacks %s", path, policy, part)
-			}
-		}
-		if strings.Contains(policy, "unsafe") {
-			t.Errorf("%s: the policy %q", path, policy)
-		}
-	}
-	frame := get(t, in, "/messages/1/html")
-	policy := frame.Header.Get("Content-Security-Policy")
-	if !strings.Contains(frame.Body, attack) { // shown as it is, harmless under its policy
-		t.Errorf("the frame shows %s", frame.Body)
-	}
-	if !strings.Contains(policy, "; sandbox allow-popups") || strings.Contains(policy, "allow-scripts") || strings.Contains(policy, "allow-same-origin") ||
-		strings.Contains(policy, "script-src") || !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "http") {
-		t.Errorf("the frame's policy is %q", policy)
-	}
-	if policy := get(t, in, "/messages/1/html?images=1").Header.Get("Content-Security-Policy"); !strings.Contains(policy, "img-src data: https: http:;") || !strings.Contains(policy, "; sandbox") {
-		t.Errorf("with remote images the frame's policy is %q", policy)
-	}
-}
-
-func TestOtherSitesAreRefused(t *testing.T) {
-	t.Parallel()
-	in := startInbox(t, t.TempDir())
-	send(t, in, testMail("a@example.com", "ana@example.com", "a"), "ana@example.com")
-	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
-	header := func(name, value string) func(*http.Request) {
-		return func(r *http.Request) { r.Header.Set(name, value) }
-	}
-	tests := []struct {
-		name, method, path string
-		edit               func(*http.Request)
-		want               int
-	}{
-		{"rebound name", http.MethodGet, "/api/messages", host("evil.example:8025"), http.StatusForbidden},
-		{"rebound name that looks local", http.MethodGet, "/", host("127.0.0.1.evil.example"), http.StatusForbidden},
-		{"localhost", http.MethodGet, "/", host("localhost:8025"), http.StatusOK},
-		{"IPv6 loopback", http.MethodGet, "/", host("[::1]:8025"), http.StatusOK},
-		{"DELETE of another origin", http.MethodDelete, "/api/messages", header("Origin", "https://evil.example"), http.StatusForbidden},
-		{"POST of another origin", http.MethodPost, "/clear", header("Sec-Fetch-Site", "cross-site"), http.StatusForbidden},
-		{"POST of a frame", http.MethodPost, "/clear", header("Origin", "null"), http.StatusForbidden},
-		{"wrong method", http.MethodPut, "/api/messages", nil, http.StatusMethodNotAllowed},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if got := request(t, in, test.method, test.path, test.edit); got.Status != test.want {
-				t.Errorf("%d %s, want %d", got.Status, got.Body, test.want)
-			}
-		})
-	}
-	if in.Count() != 1 {
-		t.Fatal("another site emptied the inbox")
-	}
-	if got := request(t, in, http.MethodPost, "/clear", header("Origin", in.URL())); got.Status != http.StatusSeeOther || in.Count() != 0 {
-		t.Errorf("the page's own button: %d, %d mails left", got.Status, in.Count())
-	}
-	send(t, in, testMail("a@example.com", "ana@example.com", "a"), "ana@example.com")
-	if got := request(t, in, http.MethodDelete, "/api/messages", nil); got.Status != http.StatusNoContent || in.Count() != 0 {
-		t.Errorf("DELETE by curl: %d, %d mails left", got.Status, in.Count())
 	}
 }
 
