@@ -26,33 +26,44 @@ func once(addresses ...string) map[string]int {
 // at once.
 func TestParts(t *testing.T) {
 	t.Parallel()
-	onEachStack(t, func(t *testing.T, w *harness.World) {
-		t.Helper()
-		operator := w.StartOperator(nil)
-		worker := w.StartWorker(t.TempDir(), nil)
-		facade, address := w.StartFacade("old-key,new-key")
+	onEachStack(t, allParts)
+}
 
-		people := harness.Addresses(120, "example.org")
-		w.Send("parts", slices.Concat(people, harness.Addresses(5, "bounce.example"), people[:3]), 50)
-		status := w.AwaitComplete("parts").Status
-		if r := status.Recipients; r.Total != 125 || r.Accepted != 120 || r.Bounced != 5 || status.List.Duplicates != 3 {
-			t.Errorf("status = %d recipients, %d accepted, %d bounced, %d duplicates, want 125, 120, 5, 3",
-				r.Total, r.Accepted, r.Bounced, status.List.Duplicates)
-		}
-		harness.Eventually(t, "the facade's tables are ready", func() bool { return strings.Contains(worker.Output(), "Taking jobs") })
-		if diff := cmp.Diff(sentToTwo, sendCampaign(t, address, "new-key", toTwo)); diff != "" {
-			t.Errorf("the campaign sent by HTTP (-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff(once(append(people, "ada@example.net", "bob@example.net")...), w.Relay.Recipients()); diff != "" {
-			t.Errorf("mails at the relay (-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff(w.CountedJobs(t), w.Jobs(t)); diff != "" {
-			t.Errorf("EmailJob (-counted from Recipient +as it is):\n%s", diff)
-		}
-		for _, p := range []*harness.Process{facade, worker, operator} {
-			p.Stop()
-		}
-	})
+// TestPartsOfTheImage is TestParts with the binary that the container image holds, which knows MySQL only.
+func TestPartsOfTheImage(t *testing.T) {
+	t.Parallel()
+	image := harness.ImageBinary(t)
+	w := harness.NewWorld(t, harness.RealServices(t))
+	w.Program = image
+	allParts(t, w)
+}
+
+func allParts(t *testing.T, w *harness.World) {
+	t.Helper()
+	operator := w.StartOperator(nil)
+	worker := w.StartWorker(t.TempDir(), nil)
+	facade, address := w.StartFacade("old-key,new-key")
+
+	people := harness.Addresses(120, "example.org")
+	w.Send("parts", slices.Concat(people, harness.Addresses(5, "bounce.example"), people[:3]), 50)
+	status := w.AwaitComplete("parts").Status
+	if r := status.Recipients; r.Total != 125 || r.Accepted != 120 || r.Bounced != 5 || status.List.Duplicates != 3 {
+		t.Errorf("status = %d recipients, %d accepted, %d bounced, %d duplicates, want 125, 120, 5, 3",
+			r.Total, r.Accepted, r.Bounced, status.List.Duplicates)
+	}
+	harness.Eventually(t, "the facade's tables are ready", func() bool { return strings.Contains(worker.Output(), "Taking jobs") })
+	if diff := cmp.Diff(sentToTwo, sendCampaign(t, address, "new-key", toTwo)); diff != "" {
+		t.Errorf("the campaign sent by HTTP (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(once(append(people, "ada@example.net", "bob@example.net")...), w.Relay.Recipients()); diff != "" {
+		t.Errorf("mails at the relay (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(w.CountedJobs(t), w.Jobs(t)); diff != "" {
+		t.Errorf("EmailJob (-counted from Recipient +as it is):\n%s", diff)
+	}
+	for _, p := range []*harness.Process{facade, worker, operator} {
+		p.Stop()
+	}
 }
 
 // TestStop sends SIGTERM to a worker in the middle of a campaign: it finishes what is in flight, holds nothing, and

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,7 +16,8 @@ import (
 	"github.com/cartero-mail/cartero/internal/kubetest"
 )
 
-var built struct {
+// build is a binary that is built once for the test binary.
+type build struct {
 	sync.Once
 
 	path   string
@@ -23,8 +25,22 @@ var built struct {
 	err    error
 }
 
+var built, builtImage build
+
 // Binary builds cartero, once for the test binary, and returns its path. With -short it skips the test.
 func Binary(tb testing.TB) string {
+	tb.Helper()
+	return built.binary(tb, "cartero", "go", "build", "-o", "OUTPUT", "./cmd/cartero")
+}
+
+// ImageBinary is Binary for what the container image holds: without development stack, linked otherwise.
+func ImageBinary(tb testing.TB) string {
+	tb.Helper()
+	return builtImage.binary(tb, "cartero-image", "hack/image/build", "OUTPUT")
+}
+
+// binary runs the command in the repository's root, OUTPUT being where the binary with this name goes.
+func (b *build) binary(tb testing.TB, name string, command ...string) string {
 	tb.Helper()
 	if testing.Short() {
 		tb.Skip("runs the whole program")
@@ -32,16 +48,17 @@ func Binary(tb testing.TB) string {
 	if guarded == "" {
 		tb.Fatal("the harness needs a TestMain that calls harness.Main")
 	}
-	built.Do(func() {
-		built.path = filepath.Join(guarded, "bin", "cartero")
-		cmd := exec.Command("go", "build", "-o", built.path, "./cmd/cartero")
+	b.Do(func() {
+		b.path = filepath.Join(guarded, "bin", name)
+		command[slices.Index(command, "OUTPUT")] = b.path
+		cmd := exec.Command(command[0], command[1:]...)
 		cmd.Dir = kubetest.Root(tb)
-		built.output, built.err = cmd.CombinedOutput()
+		b.output, b.err = cmd.CombinedOutput()
 	})
-	if built.err != nil {
-		tb.Fatalf("Building cartero: %v\n%s", built.err, built.output)
+	if b.err != nil {
+		tb.Fatalf("Building %s: %v\n%s", name, b.err, b.output)
 	}
-	return built.path
+	return b.path
 }
 
 // Env is the environment of a process.
@@ -69,7 +86,11 @@ type Process struct {
 // is killed, if it still runs, and what it said is shown if the test has failed.
 func Start(tb testing.TB, env Env, args ...string) *Process {
 	tb.Helper()
-	binary := Binary(tb)
+	return startBinary(tb, Binary(tb), env, args...)
+}
+
+func startBinary(tb testing.TB, binary string, env Env, args ...string) *Process {
+	tb.Helper()
 	output, err := os.CreateTemp(tb.TempDir(), "output-")
 	if err != nil {
 		tb.Fatalf("Making a file for the output: %v", err)

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -32,6 +33,8 @@ type World struct {
 	Cluster    *kubetest.Cluster
 	Namespace  string
 	Kubeconfig string
+	// Program is the binary that the parts run; Binary's unless set.
+	Program string
 
 	tb testing.TB
 }
@@ -61,7 +64,7 @@ func (w *World) base() Env {
 // StartOperator starts `cartero operator` for the world's namespace. Nobody is elected: a test may run two at once.
 func (w *World) StartOperator(more Env) *Process {
 	w.tb.Helper()
-	return Start(w.tb, w.base().With(Env{
+	return startBinary(w.tb, cmp.Or(w.Program, Binary(w.tb)), w.base().With(Env{
 		"KUBECONFIG": w.Kubeconfig, "WATCH_NAMESPACE": w.Namespace, "LEADER_ELECT": "false",
 	}).With(more), "operator")
 }
@@ -69,7 +72,7 @@ func (w *World) StartOperator(more Env) *Process {
 // StartWorker starts `cartero worker` with its journal in a directory that may be the one of a worker that ended.
 func (w *World) StartWorker(journal string, more Env) *Process {
 	w.tb.Helper()
-	return Start(w.tb, w.base().With(w.Relay.Env()).With(Env{
+	return startBinary(w.tb, cmp.Or(w.Program, Binary(w.tb)), w.base().With(w.Relay.Env()).With(Env{
 		"WORKER_JOURNAL_DIR": journal, "WORKER_LEASE": "10s",
 	}).With(more), "worker")
 }
@@ -77,7 +80,7 @@ func (w *World) StartWorker(journal string, more Env) *Process {
 // StartFacade starts `cartero facade` with the key and returns it with its address.
 func (w *World) StartFacade(key string) (*Process, string) {
 	w.tb.Helper()
-	p := Start(w.tb, w.base().With(Env{"API_KEY": key, "SERVICE_HOST": "127.0.0.1", "SERVICE_PORT": "0"}), "facade")
+	p := startBinary(w.tb, cmp.Or(w.Program, Binary(w.tb)), w.base().With(Env{"API_KEY": key, "SERVICE_HOST": "127.0.0.1", "SERVICE_PORT": "0"}), "facade")
 	_, address, _ := strings.Cut(p.Await("msg=Listening"), "address=")
 	return p, "http://" + address
 }
