@@ -101,7 +101,11 @@ func recordRows(tx *gorm.DB, token string, ids []string, results map[string]camp
 
 // apply writes the result into the row, and ends the lease. back says where the row goes if it waits again.
 func (r *recipientRow) apply(result campaign.Result, back returning) {
-	if result.CountAttempt && deref(r.State) != string(campaign.StateInDoubt) { // a doubt was counted when it arose
+	doubted := deref(r.State) == string(campaign.StateInDoubt)
+	switch {
+	case doubted && !result.CountAttempt:
+		r.uncount()
+	case result.CountAttempt && !doubted: // a doubt was counted when it arose
 		r.Attempts++
 		if r.FirstAttemptAt.IsZero() {
 			r.FirstAttemptAt = at(result.At)
@@ -137,6 +141,15 @@ func (r *recipientRow) apply(result campaign.Result, back returning) {
 		}
 	}
 	r.LeaseToken, r.AnnouncedAt = nil, stamp{}
+}
+
+// uncount takes back what a doubt counted: there was no attempt.
+func (r *recipientRow) uncount() {
+	r.Attempts = max(0, r.Attempts-1)
+	if r.Attempts == 0 {
+		r.FirstAttemptAt = stamp{}
+	}
+	r.Category = nil
 }
 
 // returning says where a recipient of a job goes that is to wait again.

@@ -76,7 +76,7 @@ func TestLeaseRunsOutInTheDot(t *testing.T) {
 		// Now it is known: the second was accepted, and the third never left, so that it can be claimed again.
 		w.stop(slow)
 		w.stop(other)
-		w.expectButAttempts(each(0, 3, accepted))
+		w.expect(each(0, 3, accepted))
 		w.expectJobs(done(3, 3))
 		w.expectLedger(addresses(0, 3))
 		w.expectNoJournal()
@@ -106,7 +106,7 @@ func TestLeaseRunsOutBeforeTheDot(t *testing.T) {
 		<-ended
 		w.stop(slow)
 		w.stop(other)
-		w.expectButAttempts(each(0, 2, accepted))
+		w.expect(each(0, 2, accepted))
 		w.expectJobs(done(2, 2))
 		w.expectLedger(addresses(0, 2))
 	})

@@ -146,6 +146,19 @@ var recordTests = map[string]func(s *scene){
 		s.equal("due", due, []campaign.DueJob{{ID: id}})
 	},
 
+	"a doubt about a mail that never left is no attempt": func(s *scene) {
+		id := s.sealed(1)
+		ids := s.claim(id, "t", 1, minute(2))
+		fresh := s.rows(id)[0]
+		fresh.State, fresh.LeaseToken = "pending", ""
+		s.announce("t", ids, minute(3))
+		_, err := s.Rescue(s.ctx(), minute(20))
+		s.must(err)
+		unsent := campaign.Result{RecipientID: ids[0], State: campaign.StatePending, At: minute(4)}
+		s.equal("changed", s.record("t", unsent), 1)
+		s.equal("row", s.rows(id)[0], fresh)
+	},
+
 	"what a legacy worker wrote stands": func(s *scene) {
 		id := s.sealed(2)
 		ids := s.claim(id, "t", 2, minute(2))
