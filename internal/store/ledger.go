@@ -133,10 +133,20 @@ func (s *Store) HoldCampaign(ctx context.Context, key string, hold campaign.Hold
 	if key == "" {
 		return nil
 	}
-	return s.updateCampaign(ctx, "holding the campaign", key, map[string]any{
-		"holdReason":  hold.Reason,
-		"holdMessage": hold.Message,
-		"holdUntil":   at(hold.Until),
+	until := hold.Until
+	if until.IsZero() {
+		until = s.now()
+	}
+	return s.write(ctx, "holding the campaign", func(tx *gorm.DB) error {
+		record, err := takeRecord(forUpdate(tx), key)
+		if err != nil || record.Hold != nil && record.Hold.Until.After(until) {
+			return err
+		}
+		return tx.Model(&campaignRow{}).Where("`key` = ?", key).Updates(map[string]any{
+			"holdReason":  hold.Reason,
+			"holdMessage": hold.Message,
+			"holdUntil":   at(hold.Until),
+		}).Error
 	})
 }
 

@@ -14,6 +14,8 @@ import (
 const (
 	HoldAuthenticationFailed = "AuthenticationFailed"
 	HoldSenderRefused        = "SenderRefused"
+	// HoldRelayUnavailable is only noted: its Until is the time of the note, so that it stops nobody.
+	HoldRelayUnavailable = "RelayUnavailable"
 )
 
 const maxDetail = 500 // bytes of a verdict's detail that are kept
@@ -47,6 +49,8 @@ const (
 type effect struct {
 	relay      relayEffect
 	retryAfter time.Duration
+	// detail says what the trouble is, without addresses; empty where a hold says it.
+	detail string
 	// hold stops the whole campaign.
 	hold *campaign.Hold
 	// stop ends the run, for a reason of our own: nothing more may be sent.
@@ -72,13 +76,13 @@ func decide(v mail.Verdict, c campaign.Claimed, policy RetryPolicy, now time.Tim
 	case v.Outcome == mail.Uncertain, v.Outcome != mail.Temporary && v.Outcome != mail.Permanent && v.Phase == mail.PhaseDot:
 		// A relay that loses its replies would put a whole campaign in doubt: it is given time.
 		result.State, result.Category = campaign.StateInDoubt, mail.CategoryInDoubt
-		return result, effect{relay: relayTrouble, retryAfter: v.RetryAfter}
+		return result, effect{relay: relayTrouble, retryAfter: v.RetryAfter, detail: result.Detail}
 	case v.Category == mail.CategoryRelayAuth:
 		return givenBack(c.ID, now), effect{relay: relayTrouble, retryAfter: v.RetryAfter, hold: authenticationHold(v, policy, now)}
 	case v.Scope == mail.ScopeSender:
 		return givenBack(c.ID, now), effect{relay: relayWorks, hold: senderHold(v, policy, now)}
 	case v.Scope == mail.ScopeRelay:
-		return givenBack(c.ID, now), effect{relay: relayTrouble, retryAfter: v.RetryAfter}
+		return givenBack(c.ID, now), effect{relay: relayTrouble, retryAfter: v.RetryAfter, detail: result.Detail}
 	case v.Outcome == mail.Permanent:
 		result.State = campaign.StateFailed
 		if bounces(v) {

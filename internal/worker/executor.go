@@ -33,6 +33,8 @@ type run struct {
 	// again: somebody was given back, and may be claimed again by this run.
 	again   atomic.Bool
 	holding sync.Once
+	// noted: the log says that the relay is away.
+	noted bool
 }
 
 // HandleJob runs the job until none of its recipients is due, and tells how it stands. A job that may not run now, or
@@ -116,6 +118,7 @@ func (r *run) all() error {
 		}
 	}
 	r.settle()
+	r.noteWorks()
 	switch cause := context.Cause(r.ctx); {
 	case cause == nil, errors.Is(cause, errHeld), errors.Is(cause, errRelayAway), errors.Is(cause, ErrStopped):
 		return nil
@@ -226,32 +229,12 @@ func (r *run) mayAnnounce(c *claim) (window int, ok bool) {
 			return 0, false
 		}
 	}
+	r.noteWorks()
 	window = r.w.cfg.Window
 	if _, _, downAt := r.w.relay.state(r.w.cfg.Now()); !downAt.IsZero() {
 		window = 1 // try the water
 	}
 	return window, r.ctx.Err() == nil && c.valid(r.w.cfg.Now())
-}
-
-// awaitRelay waits while the relay is left alone. It gives the job back once the relay has been away for too long.
-func (r *run) awaitRelay() bool {
-	for {
-		now := r.w.cfg.Now()
-		_, wait, downAt := r.w.relay.state(now)
-		if downAt.Before(r.began) {
-			downAt = r.began
-		}
-		left := r.w.cfg.RelayPatience - now.Sub(downAt)
-		switch {
-		case wait == 0:
-			return r.ctx.Err() == nil
-		case left <= 0:
-			r.cancel(errRelayAway)
-			return false
-		case !sleep(r.ctx, min(wait, left)):
-			return false
-		}
-	}
 }
 
 // announce marks one window and hands out whom the database let through. It returns how many those were.

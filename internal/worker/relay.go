@@ -21,6 +21,8 @@ type relay struct {
 	failures int
 	downAt   time.Time
 	pausedTo time.Time
+	// detail says what the last trouble was.
+	detail string
 }
 
 // news is what a transaction that began in the epoch tells.
@@ -30,7 +32,7 @@ func (r *relay) news(e effect, epoch int, now time.Time) {
 	switch e.relay {
 	case relayWorks:
 		if r.failures > 0 && epoch == r.epoch {
-			r.failures, r.pausedTo, r.downAt = 0, time.Time{}, time.Time{}
+			r.failures, r.pausedTo, r.downAt, r.detail = 0, time.Time{}, time.Time{}, ""
 			r.epoch++
 		}
 	case relayTrouble:
@@ -47,6 +49,7 @@ func (r *relay) news(e effect, epoch int, now time.Time) {
 			r.pausedTo = pause
 		}
 		r.failures++
+		r.detail = e.detail
 		r.epoch++
 	}
 }
@@ -62,6 +65,13 @@ func (r *relay) pause() time.Duration {
 	}
 	ceiling = min(ceiling, relayMaxPause)
 	return ceiling/2 + time.Duration(r.random()*float64(ceiling/2))
+}
+
+// trouble says what is wrong with the relay: empty while it works, and where a hold says it.
+func (r *relay) trouble() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.detail
 }
 
 // state says how the relay stands: the epoch, how long it is still to be left alone, since when it is down (zero if it

@@ -80,7 +80,9 @@ func refuse(v mail.Verdict) step {
 	}
 }
 
-var away = refuse(mail.Verdict{Outcome: mail.Temporary, Phase: mail.PhaseConnect, Scope: mail.ScopeRelay, Category: mail.CategoryNetwork})
+const awayDetail = "connecting to the relay failed"
+
+var away = refuse(mail.Verdict{Outcome: mail.Temporary, Phase: mail.PhaseConnect, Scope: mail.ScopeRelay, Category: mail.CategoryNetwork, Detail: awayDetail})
 
 // first does something before the transaction.
 func first(do func(), then step) step {

@@ -99,6 +99,7 @@ type Worker struct {
 	claims   *claims
 	reporter *reporter
 	relay    *relay
+	notes    *notes
 	tasks    chan task
 
 	mu       sync.Mutex
@@ -126,7 +127,7 @@ func New(cfg Config) (*Worker, error) {
 	open := &claims{byToken: map[string]*claim{}}
 	w := &Worker{
 		cfg: cfg, journal: journal, claims: open, reporter: newReporter(cfg, open),
-		relay: &relay{random: cfg.Random}, tasks: make(chan task),
+		relay: &relay{random: cfg.Random}, notes: &notes{at: map[string]time.Time{}}, tasks: make(chan task),
 	}
 	w.stopping, w.stop = context.WithCancel(context.Background())
 	w.hard, w.kill = context.WithCancel(context.Background())

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 )
@@ -183,6 +184,29 @@ var ledgerTests = map[string]func(s *scene){
 		record, err = s.Campaign(s.ctx(), key)
 		s.must(err)
 		s.equal("suspended", record.Suspended, false)
+	},
+
+	"a note stops nobody, is cleared, and leaves a hold in force alone": func(s *scene) {
+		id := s.sealed(1)
+		now := time.Now().UTC().Truncate(time.Second)
+		held := func() *campaign.Hold {
+			record, err := s.Campaign(s.ctx(), key)
+			s.must(err)
+			return record.Hold
+		}
+		note := campaign.Hold{Reason: "RelayUnavailable", Message: "connecting failed", Until: now.Add(-time.Minute)}
+		s.must(s.HoldCampaign(s.ctx(), key, note))
+		s.equal("noted", held(), &note)
+		s.equal("claimed", len(s.claim(id, "t", 1, now)), 1)
+		s.must(s.HoldCampaign(s.ctx(), key, campaign.Hold{}))
+		s.equal("cleared", held(), (*campaign.Hold)(nil))
+
+		hold := campaign.Hold{Reason: "SenderRefused", Message: "check the sender", Until: now.Add(time.Hour)}
+		s.must(s.HoldCampaign(s.ctx(), key, note))
+		s.must(s.HoldCampaign(s.ctx(), key, hold))
+		s.must(s.HoldCampaign(s.ctx(), key, note))
+		s.must(s.HoldCampaign(s.ctx(), key, campaign.Hold{}))
+		s.equal("in force", held(), &hold)
 	},
 }
 
