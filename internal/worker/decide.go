@@ -96,7 +96,8 @@ func decide(v mail.Verdict, c campaign.Claimed, policy RetryPolicy, now time.Tim
 
 // retry defers the recipient, or gives it up where attempts or time have run out.
 func retry(result campaign.Result, v mail.Verdict, c campaign.Claimed, policy RetryPolicy, now time.Time,
-	random func() float64) (campaign.Result, effect) {
+	random func() float64,
+) (campaign.Result, effect) {
 	after := effect{}
 	if v.Code > 0 {
 		after.relay = relayWorks

@@ -105,8 +105,10 @@ func (d *dialogue) send(envelope mail.Envelope, raw []byte) (verdict mail.Verdic
 	defer func() {
 		if p := recover(); p != nil {
 			d.w.cfg.Logger.Error("Sending a mail panicked", "jobID", d.task.claim.jobID, "panic", panicText(p), "stack", string(debug.Stack()))
-			verdict = mail.Verdict{Outcome: mail.Temporary, Phase: mail.PhaseData, Scope: mail.ScopeRecipient,
-				Category: mail.CategoryOther, Detail: "the worker failed while it sent the mail"}
+			verdict = mail.Verdict{
+				Outcome: mail.Temporary, Phase: mail.PhaseData, Scope: mail.ScopeRecipient,
+				Category: mail.CategoryOther, Detail: "the worker failed while it sent the mail",
+			}
 			if d.dotted {
 				verdict.Outcome, verdict.Phase = mail.Uncertain, mail.PhaseDot
 			}
@@ -154,8 +156,7 @@ func (w *Worker) compose(t task) (envelope mail.Envelope, raw []byte, err error)
 
 // composeDetail says why a mail could not be made, unless the error may quote the mail.
 func composeDetail(err error) string {
-	var invalid *compose.InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*compose.InvalidError](err); ok {
 		return cutDetail("the mail could not be composed: " + invalid.Error())
 	}
 	return "the mail could not be composed"

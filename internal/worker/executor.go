@@ -26,7 +26,7 @@ type run struct {
 	job  campaign.Job
 	from mail.Address
 	// ctx ends when nothing more may be announced; its cause says why.
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // a run is a call: its deliverers end with it
 	cancel context.CancelCauseFunc
 	began  time.Time
 	claims []*claim
@@ -61,9 +61,10 @@ func (w *Worker) HandleJob(ctx context.Context, jobID string) (campaign.JobProgr
 	}
 
 	r := w.newRun(ctx, job)
-	runErr := r.all()
+	runErr := r.all() //nolint:contextcheck // it has ctx in r; a hold is written even when ctx is done
 	finishCtx, cancel := context.WithTimeout(w.hard, storeTimeout)
 	defer cancel()
+	//nolint:contextcheck // what was sent is counted even when ctx is done
 	progress, err := w.cfg.Store.FinishJob(finishCtx, jobID, w.cfg.Now())
 	if err != nil {
 		err = fmt.Errorf("finishing the job: %w", err)
@@ -129,8 +130,8 @@ func (r *run) all() error {
 
 // next claims once and feeds what it got. It reports whether more recipients may be due.
 func (r *run) next() (bool, error) {
-	if err := r.w.reporter.wait(r.ctx); err != nil {
-		return false, nil // the run's ctx is done and knows why
+	if r.w.reporter.wait(r.ctx) != nil {
+		return false, nil //nolint:nilerr // the run's ctx is done and knows why
 	}
 	c, rows, err := r.claim()
 	if err != nil || c == nil {

@@ -147,9 +147,11 @@ func (f *journalFile) result(r campaign.Result) error {
 	if r.NextAttemptAt != nil {
 		next = r.NextAttemptAt.UnixMilli()
 	}
-	line := strings.Join([]string{"RES", escape(r.RecipientID), escape(string(r.State)), strconv.Itoa(r.Code),
+	line := strings.Join([]string{
+		"RES", escape(r.RecipientID), escape(string(r.State)), strconv.Itoa(r.Code),
 		escape(r.EnhancedCode), escape(r.Category), boolDigitString(r.CountAttempt),
-		strconv.FormatInt(next, 10), strconv.FormatInt(r.At.UnixMilli(), 10)}, " ")
+		strconv.FormatInt(next, 10), strconv.FormatInt(r.At.UnixMilli(), 10),
+	}, " ")
 	return f.append(line, false)
 }
 
@@ -227,6 +229,5 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close() // only read
-	return d.Sync()
+	return errors.Join(d.Sync(), d.Close())
 }

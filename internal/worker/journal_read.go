@@ -136,7 +136,8 @@ func parseJournal(r io.Reader) (journalled, error) {
 	lines := bufio.NewReader(r)
 	for {
 		line, err := lines.ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
+		ended := errors.Is(err, io.EOF)
+		if err != nil && !ended {
 			return j, err
 		}
 		if text := strings.TrimSuffix(line, "\n"); text != "" {
@@ -145,7 +146,7 @@ func parseJournal(r io.Reader) (journalled, error) {
 				j.invalid++
 			}
 		}
-		if err != nil {
+		if ended {
 			return j, nil
 		}
 	}

@@ -51,11 +51,15 @@ func someResults() []campaign.Result {
 	next := testNow.Add(time.Hour)
 	return []campaign.Result{
 		{RecipientID: "r-1", State: campaign.StateAccepted, CountAttempt: true, Code: 250, EnhancedCode: "2.0.0", At: testNow},
-		{RecipientID: "r-2", State: campaign.StateDeferred, CountAttempt: true, NextAttemptAt: &next, Code: 451,
-			Category: mail.CategoryRateLimited, At: testNow},
+		{
+			RecipientID: "r-2", State: campaign.StateDeferred, CountAttempt: true, NextAttemptAt: &next, Code: 451,
+			Category: mail.CategoryRateLimited, At: testNow,
+		},
 		{RecipientID: "odd id – with \"signs\" and % 1", State: campaign.StatePending, At: testNow},
-		{RecipientID: "-", State: campaign.StateBounced, CountAttempt: true, Code: 550, EnhancedCode: "5.1.1",
-			Category: mail.CategoryBadMailbox, At: testNow},
+		{
+			RecipientID: "-", State: campaign.StateBounced, CountAttempt: true, Code: 550, EnhancedCode: "5.1.1",
+			Category: mail.CategoryBadMailbox, At: testNow,
+		},
 	}
 }
 

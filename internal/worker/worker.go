@@ -105,9 +105,9 @@ type Worker struct {
 	mu       sync.Mutex
 	running  bool
 	runs     sync.WaitGroup
-	stopping context.Context // done once Stop is called
+	stopping context.Context //nolint:containedctx // the worker's life, no call's: done once Stop is called
 	stop     context.CancelFunc
-	hard     context.Context // done once what is in flight must end
+	hard     context.Context //nolint:containedctx // as stopping: done once what is in flight must end
 	kill     context.CancelFunc
 	actors   sync.WaitGroup
 	// legacyHeldUntil is a hold of the jobs that no campaign stands for; they share one sender and account.
