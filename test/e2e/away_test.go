@@ -33,7 +33,7 @@ func TestRelayAway(t *testing.T) {
 		w.StartWorker(t.TempDir(), harness.Env{"SMTP_PORT": proxy.Port()})
 		people := harness.Addresses(20, "example.org")
 		w.Send("patient", people, 10)
-		w.AwaitCondition("patient", v1alpha1.ConditionReady, v1alpha1.ReasonSending)
+		w.AwaitCondition("patient", v1alpha1.ConditionReady, v1alpha1.ReasonDependencyNotReady)
 		proxy.HangUp()
 		harness.Eventually(t, "the worker has tried the relay", func() bool { return proxy.HungUp() >= 3 })
 		if r := w.Campaign("patient").Status.Recipients; r == nil || r.Total != 20 || r.Failed+r.Bounced+r.InDoubt+r.Accepted != 0 {
