@@ -208,16 +208,11 @@ func (st *stack) run(ctx context.Context, c cli, s *devSettings) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p, ctx := newProcess(ctx, c.stderr, s.telemetry, &s.database, &s.redis, &s.smtp, &s.facade)
-	db, err := openStore(ctx, s.database)
+	db, queue, closeBoth, err := openBackends(ctx, s.database, s.redis, s.queue)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	queue, closeQueue, err := openQueue(s.redis, s.queue)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeQueue()) }()
+	defer func() { err = errors.Join(err, closeBoth()) }()
 	if err := p.prepareStore(ctx, db, s.database.MigrateOnStart); err != nil {
 		return err
 	}

@@ -37,16 +37,11 @@ func runFacade(ctx context.Context, c cli) (err error) {
 		return err
 	}
 	p, ctx := newProcess(ctx, c.stderr, t, &database, &redis, &o)
-	db, err := openStore(ctx, database)
+	db, queue, closeBoth, err := openBackends(ctx, database, redis, queueOpt)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	queue, closeQueue, err := openQueue(redis, queueOpt)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeQueue()) }()
+	defer func() { err = errors.Join(err, closeBoth()) }()
 	listener, err := listen(ctx, o.Address())
 	if err != nil {
 		return err

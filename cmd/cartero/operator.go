@@ -47,16 +47,11 @@ func runOperator(ctx context.Context, c cli) (err error) {
 	if err != nil {
 		return err
 	}
-	db, err := openStore(ctx, database)
+	db, queue, closeBoth, err := openBackends(ctx, database, redis, queueOpt)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	queue, closeQueue, err := openQueue(redis, queueOpt)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeQueue()) }()
+	defer func() { err = errors.Join(err, closeBoth()) }()
 
 	p.serveTelemetry(ctx, t, databaseCheck(db), queueCheck(queue))
 	p.group.Go(func() error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/cartero-mail/cartero/internal/options"
@@ -29,6 +30,21 @@ func openQueue(redis options.Redis, o options.Queue) (*bull.Queue, func() error,
 		return nil, nil, err
 	}
 	return queue, client.Close, nil
+}
+
+// openBackends opens what every part works on, and returns what closes both. Neither is asked anything yet.
+func openBackends(
+	ctx context.Context, database options.Database, redis options.Redis, o options.Queue,
+) (*store.Store, *bull.Queue, func() error, error) {
+	db, err := openStore(ctx, database)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	queue, closeQueue, err := openQueue(redis, o)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, db.Close())
+	}
+	return db, queue, func() error { return errors.Join(closeQueue(), db.Close()) }, nil
 }
 
 // maxStalledCount says "never" as bull.Config does, for which 0 is the default.

@@ -44,16 +44,11 @@ func runWorker(ctx context.Context, c cli) (err error) {
 		return err
 	}
 	p, ctx := newProcess(ctx, c.stderr, t, &database, &s.redis, &s.smtp)
-	db, err := openStore(ctx, database)
+	db, queue, closeBoth, err := openBackends(ctx, database, s.redis, queueOpt)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	queue, closeQueue, err := openQueue(s.redis, queueOpt)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeQueue()) }()
+	defer func() { err = errors.Join(err, closeBoth()) }()
 
 	delivery, err := p.newDelivery(s, db, queue)
 	if err != nil {
