@@ -81,6 +81,7 @@ type delivery struct {
 	consumer *bull.Consumer
 	pool     *smtp.Pool
 	pacer    *pace.Pacer // nil without a send interval
+	metrics  *telemetry.WorkerMetrics
 	closers  []func() error
 	grace    time.Duration
 }
@@ -137,6 +138,7 @@ func accountOf(o options.SMTP) string {
 
 func (d *delivery) setWorker(s workerSettings, db *store.Store) error {
 	metrics := telemetry.NewWorkerMetrics(d.process.registry)
+	d.metrics = metrics
 	cfg := worker.Config{
 		Store:          db,
 		Sender:         d.pool,
@@ -212,6 +214,8 @@ func (d *delivery) handle(ctx context.Context, job *bull.Delivery) (any, error) 
 	if err != nil {
 		return nil, bull.Unrecoverable(err)
 	}
+	d.metrics.JobsActive(1)
+	defer d.metrics.JobsActive(-1)
 	var progress campaign.JobProgress
 	err = untilAvailable(ctx, d.process.logger, "database", store.IsUnavailable, func() error {
 		var err error
