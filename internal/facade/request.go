@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	netmail "net/mail"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -311,7 +310,7 @@ func (c *campaignRequest) from(defaultFrom mail.Address) mail.Address {
 func (c *campaignRequest) isHTML(body string) bool {
 	text, given := c.fields["content_type"]
 	if !given {
-		return looksLikeHTML(body)
+		return campaign.LooksLikeHTML(body)
 	}
 	switch kind, _, err := mime.ParseMediaType(text); {
 	case err == nil && kind == "text/html":
@@ -322,9 +321,3 @@ func (c *campaignRequest) isHTML(body string) bool {
 	c.refuse("literal_error", "must be text/plain or text/html", "content_type")
 	return false
 }
-
-// markup is a tag, comment or declaration that mails are made of. A plain text may well hold < or <word>.
-var markup = regexp.MustCompile(`(?i)<(?:!doctype\s+html|!--|/?(?:html|head|body|title|meta|style|p|br|hr|div|span|table|` +
-	`thead|tbody|tr|td|th|ul|ol|li|h[1-6]|a|img|b|i|u|em|strong|small|font|center|blockquote|pre|code)(?:\s[^<>]*)?/?>)`)
-
-func looksLikeHTML(body string) bool { return markup.MatchString(body) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"time"
 
 	"gorm.io/gorm"
@@ -57,12 +56,8 @@ func (r campaignRow) lend(job *campaign.Job) {
 	job.Hold = r.hold()
 }
 
-// htmlTag finds what makes a text look like HTML: a doctype, a comment, or a tag of it.
-var htmlTag = regexp.MustCompile(`(?i)<(!doctype|!--|/?(html|head|body|p|br|hr|div|span|table|tr|td|a|b|i|u|em|strong|` +
-	`font|center|h[1-6]|ul|ol|li|img|style|blockquote|pre)[\s/>])`)
-
 func legacyContent(subject, body string) campaign.Content {
-	if htmlTag.MatchString(body) {
+	if campaign.LooksLikeHTML(body) {
 		return campaign.Content{Subject: subject, HTML: body}
 	}
 	return campaign.Content{Subject: subject, Text: body}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/cartero-mail/cartero/internal/telemetry"
@@ -258,7 +259,9 @@ func TestNilMetricsCountNothing(t *testing.T) {
 func TestMetricsHandler(t *testing.T) {
 	t.Parallel()
 	recorder := httptest.NewRecorder()
-	handler := telemetry.MetricsHandler(telemetry.NewRegistry())
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector())
+	handler := telemetry.MetricsHandler(registry)
 	handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if recorder.Code != http.StatusOK || !strings.Contains(recorder.Body.String(), "go_goroutines") {
 		t.Errorf("answer %d:\n%s", recorder.Code, recorder.Body)
