@@ -1,3 +1,4 @@
+// Package interop holds Cartero's queue against the real Bull.
 package interop
 
 import (
@@ -16,7 +17,11 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/queue/bull"
 	"github.com/cartero-mail/cartero/internal/queue/conn"
+	"github.com/cartero-mail/cartero/test/nodejs"
 )
+
+// timeout bounds every wait for Redis or Node.
+const timeout = nodejs.Patience
 
 // fixture is a queue of its own on the real Redis, as both sides see it.
 type fixture struct {
@@ -24,7 +29,7 @@ type fixture struct {
 	url, prefix string
 	redis       redis.UniversalClient
 	queue       *bull.Queue
-	node        *node
+	node        *nodejs.Process
 }
 
 const queueName = "email-queue"
@@ -67,8 +72,17 @@ func openFixture(t *testing.T, change func(*bull.Config)) *fixture {
 		}
 		_ = client.Close()
 	})
-	f.node = startNode(t, url, f.prefix, queueName, map[string]any{"drainDelay": 1, "guardInterval": 1000})
+	f.node = startNode(t, f, "bull")
 	return f
+}
+
+// startNode starts a process with the real Bull on the fixture's queue; pkg is bull or bull-4.10.
+func startNode(t *testing.T, f *fixture, pkg string) *nodejs.Process {
+	t.Helper()
+	return nodejs.Start(t, "driver.js", map[string]any{
+		"url": f.url, "prefix": f.prefix, "name": queueName,
+		"settings": map[string]any{"drainDelay": 1, "guardInterval": 1000},
+	}, "BULL="+pkg)
 }
 
 func (f *fixture) key(name string) string { return f.prefix + ":" + queueName + ":" + name }

@@ -52,15 +52,15 @@ func TestAddWritesWhatBullWrites(t *testing.T) {
 			byNode, byUs := newFixture(t, nil), newFixtureBeside(t)
 			for _, paused := range []bool{false, true} {
 				if paused {
-					byNode.node.do("pause", nil, nil)
-					byUs.node.do("pause", nil, nil)
+					byNode.node.Do("pause", nil, nil)
+					byUs.node.Do("pause", nil, nil)
 				}
 				for range 3 { // counters, order, duplicates
 					args := object{"data": object{"jobUuid": "x"}, "opts": test.opts}
 					if test.job.Name != "" {
 						args["jobName"] = test.job.Name
 					}
-					byNode.node.do("add", args, nil)
+					byNode.node.Do("add", args, nil)
 					byUs.add(test.job)
 				}
 				same(t, fmt.Sprintf("paused %v", paused), byNode, byUs)
@@ -72,9 +72,9 @@ func TestAddWritesWhatBullWrites(t *testing.T) {
 func TestNodeWorkerRunsOurJobs(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
-	f.node.do("process", map[string]any{"concurrency": 1}, nil)
+	f.node.Do("process", map[string]any{"concurrency": 1}, nil)
 	f.add(bull.Job{ID: "plain", Data: []byte(`{"jobUuid":"ä"}`)})
-	if got := f.node.next("run"); got.ID != "plain" || got.Name != "__default__" || string(got.Data) != `{"jobUuid":"ä"}` {
+	if got := f.node.Next("run"); got.ID != "plain" || got.Name != "__default__" || string(got.Data) != `{"jobUuid":"ä"}` {
 		t.Errorf("Node's handler saw %+v", got)
 	}
 	f.add(bull.Job{ID: "retried", Data: []byte(`{"do":"failTwice"}`), Opts: bull.Opts{
@@ -94,7 +94,7 @@ func TestNodeWorkerRunsOurJobs(t *testing.T) {
 			return err == nil && states[id] == bull.StateCompleted
 		})
 		var got state
-		f.node.do("state", map[string]any{"id": id}, &got)
+		f.node.Do("state", map[string]any{"id": id}, &got)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", id, diff)
 		}
@@ -104,7 +104,7 @@ func TestNodeWorkerRunsOurJobs(t *testing.T) {
 func TestNodeSeesWhatOurWorkerDoes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
-	f.node.do("listen", map[string]any{"events": []string{"waiting", "active", "completed", "failed"}}, nil)
+	f.node.Do("listen", map[string]any{"events": []string{"waiting", "active", "completed", "failed"}}, nil)
 	ready := make(chan struct{})
 	f.consume(func(_ context.Context, job *bull.Delivery) (any, error) {
 		<-ready
@@ -116,11 +116,11 @@ func TestNodeSeesWhatOurWorkerDoes(t *testing.T) {
 
 	// The job is removed as it completes: only the event can tell finished() its value.
 	var added struct{ ID string }
-	f.node.do("add", map[string]any{"data": map[string]any{"jobUuid": "x"}, "opts": map[string]any{"removeOnComplete": true}}, &added)
-	finished := f.node.begin("finished", map[string]any{"id": added.ID})
-	f.node.do("add", map[string]any{"data": map[string]any{"do": "fail"}, "opts": map[string]any{"jobId": "bad"}}, nil)
+	f.node.Do("add", map[string]any{"data": map[string]any{"jobUuid": "x"}, "opts": map[string]any{"removeOnComplete": true}}, &added)
+	finished := f.node.Begin("finished", map[string]any{"id": added.ID})
+	f.node.Do("add", map[string]any{"data": map[string]any{"do": "fail"}, "opts": map[string]any{"jobId": "bad"}}, nil)
 	var state struct{ State string }
-	f.node.do("state", map[string]any{"id": added.ID}, &state) // answered after finished() asked, on the same connection
+	f.node.Do("state", map[string]any{"id": added.ID}, &state) // answered after finished() asked, on the same connection
 	close(ready)
 
 	var result struct {
@@ -130,7 +130,7 @@ func TestNodeSeesWhatOurWorkerDoes(t *testing.T) {
 	if diff := cmp.Diff(map[string]any{"sent": 3.0, "of": `{"jobUuid":"x"}`}, result.Value); diff != "" {
 		t.Errorf("job.finished() (-want +got):\n%s", diff)
 	}
-	if got := f.node.next("failed"); got.ID != "bad" || string(got.Value) != `"boom"` {
+	if got := f.node.Next("failed"); got.ID != "bad" || string(got.Value) != `"boom"` {
 		t.Errorf("global:failed told of %s, %s", got.ID, got.Value)
 	}
 	var failed struct {
@@ -139,12 +139,12 @@ func TestNodeSeesWhatOurWorkerDoes(t *testing.T) {
 		Stacktrace   []string `json:"stacktrace"`
 		AttemptsMade int      `json:"attemptsMade"`
 	}
-	f.node.do("state", map[string]any{"id": "bad"}, &failed)
+	f.node.Do("state", map[string]any{"id": "bad"}, &failed)
 	if failed.State != "failed" || failed.FailedReason != "boom" || len(failed.Stacktrace) != 1 || failed.AttemptsMade != 1 {
 		t.Errorf("Node reads the failed job as %+v", failed)
 	}
 	var workers int
-	f.node.do("workers", nil, &workers)
+	f.node.Do("workers", nil, &workers)
 	if workers != 1 {
 		t.Errorf("getWorkers() counts %d, want ours", workers)
 	}
@@ -167,7 +167,7 @@ func TestOutcomesEqualBulls(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			byNode, byUs := newFixture(t, nil), newFixtureBeside(t)
-			byNode.node.do("process", nil, nil)
+			byNode.node.Do("process", nil, nil)
 			byUs.consume(func(_ context.Context, job *bull.Delivery) (any, error) {
 				if string(job.Data) == `{"do":"fail"}` {
 					return nil, errors.New("boom")
@@ -218,7 +218,7 @@ func TestStalledCheckEqualsBulls(t *testing.T) {
 		}
 	}
 	for range 2 {
-		byNode.node.do("moveStalled", nil, nil)
+		byNode.node.Do("moveStalled", nil, nil)
 		byUs.redis.Del(t.Context(), byUs.key("stalled-check"))
 		if _, err := byUs.queue.CheckStalled(t.Context()); err != nil {
 			t.Fatal(err)
@@ -236,10 +236,10 @@ func TestEachTakesOverFromTheOther(t *testing.T) {
 		t.Fatal(taken, err)
 	}
 	f.eventually("our lock ran out", func() bool { return f.redis.Exists(t.Context(), f.key("ours:lock")).Val() == 0 })
-	f.node.do("process", nil, nil)
-	f.node.do("moveStalled", nil, nil)
-	f.node.do("moveStalled", nil, nil)
-	if got := f.node.next("run"); got.ID != "ours" {
+	f.node.Do("process", nil, nil)
+	f.node.Do("moveStalled", nil, nil)
+	f.node.Do("moveStalled", nil, nil)
+	if got := f.node.Next("run"); got.ID != "ours" {
 		t.Errorf("Node ran %s", got.ID)
 	}
 	f.eventually("Node completed it", func() bool {
@@ -257,7 +257,7 @@ func TestMixedFleet(t *testing.T) {
 	f := newFixture(t, nil)
 	const each = 250
 	ran := make(chan string, 4*each)
-	f.node.do("process", map[string]any{"concurrency": 4}, nil)
+	f.node.Do("process", map[string]any{"concurrency": 4}, nil)
 	f.consume(func(_ context.Context, job *bull.Delivery) (any, error) {
 		ran <- job.ID
 		return nil, nil
@@ -268,7 +268,7 @@ func TestMixedFleet(t *testing.T) {
 	}
 	var waits []func(any)
 	for i := range each {
-		waits = append(waits, f.node.begin("add", map[string]any{
+		waits = append(waits, f.node.Begin("add", map[string]any{
 			"data": map[string]any{}, "opts": map[string]any{"jobId": fmt.Sprintf("node-%d", i), "removeOnComplete": true},
 		}))
 	}
@@ -289,7 +289,7 @@ func TestMixedFleet(t *testing.T) {
 		case id := <-ran:
 			runs[id]++
 			byUs++
-		case e := <-f.node.events:
+		case e := <-f.node.Events:
 			if e.Event == "run" {
 				runs[e.ID]++
 			}
