@@ -68,6 +68,9 @@ type JobProgress struct {
 	Tally  Tally
 	// Finished reports whether this job has no recipient left to try.
 	Finished bool
+	// ResumeAt is when the queue's own entry of the job must run it again: a job that a legacy program added is not
+	// over for that program before its recipients are. Zero for a finished job, and where the outbox sees to it.
+	ResumeAt time.Time
 }
 
 // DueJob is a sealed, unfinished job with recipients that are due, no live lease, and no recent ring.

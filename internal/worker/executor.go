@@ -20,6 +20,9 @@ var (
 	errRelayAway = errors.New("the relay is away")
 )
 
+// minResume is the least time between two runs of a legacy job that nobody in particular holds up.
+const minResume = time.Second
+
 // run is one run of one job.
 type run struct {
 	w    *Worker
@@ -54,7 +57,7 @@ func (w *Worker) HandleJob(ctx context.Context, jobID string) (campaign.JobProgr
 		return campaign.JobProgress{}, fmt.Errorf("reading the job: %w", err)
 	}
 	if !job.Runnable(w.cfg.Now()) || w.legacyHeld(job) {
-		return campaign.JobProgress{Status: job.Status}, nil
+		return w.resume(ctx, job, campaign.JobProgress{Status: job.Status})
 	}
 	if err := w.cfg.Store.StartJob(ctx, jobID, w.cfg.Now()); err != nil {
 		return campaign.JobProgress{}, fmt.Errorf("starting the job: %w", err)
@@ -69,7 +72,35 @@ func (w *Worker) HandleJob(ctx context.Context, jobID string) (campaign.JobProgr
 	if err != nil {
 		err = fmt.Errorf("finishing the job: %w", err)
 	}
-	return progress, errors.Join(runErr, err)
+	if err := errors.Join(runErr, err); err != nil {
+		return progress, err
+	}
+	return w.resume(finishCtx, job, progress) //nolint:contextcheck // as above
+}
+
+// resume sets when the queue's own entry of an unfinished legacy job runs it again. Until then, and while somebody may
+// have taken it, the outbox leaves the job alone: it would add a second entry.
+func (w *Worker) resume(ctx context.Context, job campaign.Job, progress campaign.JobProgress) (campaign.JobProgress, error) {
+	ended := progress.Status == campaign.JobCompleted || progress.Status == campaign.JobFailed
+	if job.Key != "" || progress.Finished || ended {
+		return progress, nil
+	}
+	now := w.cfg.Now()
+	progress.ResumeAt = now.Add(minResume)
+	if next := progress.Tally.NextAttemptAt; next != nil && next.After(progress.ResumeAt) {
+		progress.ResumeAt = *next
+	} else if progress.Tally.Active > 0 { // somebody else's
+		progress.ResumeAt = now.Add(w.cfg.RescueInterval)
+	}
+	w.mu.Lock()
+	if w.legacyHeldUntil.After(progress.ResumeAt) {
+		progress.ResumeAt = w.legacyHeldUntil
+	}
+	w.mu.Unlock()
+	if err := w.cfg.Store.PostponeRing(ctx, []campaign.DueJob{{ID: job.ID}}, progress.ResumeAt); err != nil {
+		return progress, fmt.Errorf("leaving the job to the queue: %w", err)
+	}
+	return progress, nil
 }
 
 // enter counts a run in, unless the worker is not running.

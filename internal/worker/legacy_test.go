@@ -53,7 +53,7 @@ func TestLegacyJob(t *testing.T) {
 		k := w.start(nil)
 		progress := w.run(k, legacyJob)
 		w.stop(k)
-		if progress.Status != campaign.JobCompleted {
+		if progress.Status != campaign.JobCompleted || !progress.ResumeAt.IsZero() {
 			w.t.Errorf("progress = %+v", progress)
 		}
 		w.expect(each(0, 5, accepted))
@@ -83,7 +83,14 @@ func TestLegacyJobIsRungAgain(t *testing.T) {
 				k := w.start(nil)
 				w.run(k, legacyJob)
 				n := len(w.relay.raw)
-				w.run(k, legacyJob)
+				before := time.Now()
+				progress := w.run(k, legacyJob)
+				if resume := progress.ResumeAt; progress.Finished || resume.Before(before.Add(time.Second)) || resume.After(before.Add(10*time.Minute)) {
+					w.t.Errorf("progress = %+v at %s, want the queue to run the job again in some minutes at most", progress, before)
+				}
+				if got := w.rings(); len(got) > 0 {
+					w.t.Errorf("the outbox would ring %v, which the queue has", got)
+				}
 				if name != "the relay is away" && len(w.relay.raw) != n {
 					w.t.Errorf("%d mails were tried during the hold", len(w.relay.raw)-n)
 				}

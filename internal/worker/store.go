@@ -41,6 +41,8 @@ type Store interface {
 	// job that is finished already it counts again, since a certain result may have replaced a doubt; if that result
 	// left a recipient to try, the job is PROCESSING again.
 	FinishJob(ctx context.Context, id string, now time.Time) (campaign.JobProgress, error)
+	// PostponeRing says that the queue has these jobs until then: the outbox leaves them alone.
+	PostponeRing(ctx context.Context, jobs []campaign.DueJob, until time.Time) error
 	// HoldCampaign stops the job's campaign until hold.Until; one whose Until has come is a note that stops nobody, and
 	// the zero Hold clears. A hold in force that ends later stays. A legacy job, with no key, is not held.
 	HoldCampaign(ctx context.Context, key string, hold campaign.Hold) error
