@@ -9,7 +9,7 @@ import (
 )
 
 // Config says which queue, and how it is worked on. Programs that work on one queue must agree on Prefix, Queue,
-// StalledInterval and MaxStalledCount.
+// StalledInterval, MaxStalledCount and Limiter.
 type Config struct {
 	// Prefix comes before every key; "bull" if empty. On a Redis Cluster the prefix or the queue carries a hash tag:
 	// {bull}.
@@ -28,6 +28,11 @@ type Config struct {
 	GuardInterval time.Duration
 	// DrainDelay is how long one blocking pop waits, and so how long stopping an idle consumer takes; 1 s if zero.
 	DrainDelay time.Duration
+	// Limiter bounds how many jobs start in a time, over all workers that have it; the zero value is no bound.
+	Limiter Limiter
+	// MetricsMaxDataPoints is how many minutes of counts of completed and failed jobs are kept for dashboards, as Bull's
+	// option metrics.maxDataPoints; 0 counts nothing. Jobs that a worker without it finishes are not counted.
+	MetricsMaxDataPoints int
 	// Now is the clock that timestamps, scores and due times come from; time.Now if nil.
 	Now func() time.Time
 }
@@ -79,6 +84,12 @@ func (c Config) validate() error {
 	}
 	if c.DrainDelay < 10*time.Millisecond {
 		wrong("DrainDelay must be at least 10ms, not %s", c.DrainDelay)
+	}
+	if err := c.Limiter.validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if c.MetricsMaxDataPoints < 0 {
+		wrong("MetricsMaxDataPoints must not be negative")
 	}
 	return errors.Join(errs...)
 }

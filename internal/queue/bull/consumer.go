@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -30,8 +31,12 @@ var ErrStopping = errors.New("the consumer is stopping")
 type Consumer struct {
 	// Queue is required.
 	Queue *Queue
-	// Handler is required. It runs the jobs that were given no name; others fail, as they do with Bull.
+	// Handler runs the jobs that were given no name.
 	Handler Handler
+	// Handlers run jobs by their name; "*" runs those that have none of their own. Handler or Handlers is required. A job
+	// that nobody runs fails, and uses up an attempt, as with Bull: there is no way to leave a job to other workers, so
+	// all workers of a queue must know all names.
+	Handlers map[string]Handler
 	// Concurrency is how many jobs run at a time; 1 if zero.
 	Concurrency int
 	// Grace is how long handlers may go on once Run's context ended; 30 s if zero.
@@ -44,8 +49,12 @@ type Consumer struct {
 // and whose contexts end only after Grace. It returns nil, or at once an error: a setting that is wrong, or a queue that
 // can't be worked on (*DialectError). While Redis is away it keeps trying.
 func (c *Consumer) Run(ctx context.Context) error {
-	if c.Queue == nil || c.Handler == nil {
-		return errors.New("bull.Consumer: Queue and Handler are required")
+	handlers, err := c.handlers()
+	if err != nil {
+		return err
+	}
+	if c.Queue == nil {
+		return errors.New("bull.Consumer: Queue is required")
 	}
 	if c.Concurrency < 0 || c.Grace < 0 {
 		return errors.New("bull.Consumer: Concurrency and Grace must not be negative")
@@ -60,7 +69,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	r := &run{
 		queue:    c.Queue,
 		blocking: blocking,
-		handler:  c.Handler,
+		handlers: handlers,
 		log:      log,
 		outage:   outage{log: log},
 		slots:    make(chan struct{}, cmp.Or(c.Concurrency, 1)),
@@ -68,11 +77,45 @@ func (c *Consumer) Run(ctx context.Context) error {
 	return r.run(ctx, cmp.Or(c.Grace, 30*time.Second))
 }
 
+// handlers are all handlers of a consumer, by job name.
+type handlers map[string]Handler
+
+// anyName stands for every job name without a handler of its own.
+const anyName = "*"
+
+func (c *Consumer) handlers() (handlers, error) {
+	all := handlers{}
+	maps.Copy(all, c.Handlers)
+	if c.Handler != nil {
+		if all[DefaultName] != nil {
+			return nil, fmt.Errorf("bull.Consumer: Handler and Handlers[%q] are for the same jobs", DefaultName)
+		}
+		all[DefaultName] = c.Handler
+	}
+	if len(all) == 0 {
+		return nil, errors.New("bull.Consumer: Handler or Handlers is required")
+	}
+	for name, handler := range all {
+		if handler == nil {
+			return nil, fmt.Errorf("bull.Consumer: the handler of %q is nil", name)
+		}
+	}
+	return all, nil
+}
+
+// of is the handler of the jobs of a name; nil if there is none.
+func (h handlers) of(name string) Handler {
+	if handler := h[name]; handler != nil {
+		return handler
+	}
+	return h[anyName]
+}
+
 // run is one call of Run.
 type run struct {
 	queue    *Queue
 	blocking redis.UniversalClient // a connection of its own: a blocking pop holds up all that comes behind it
-	handler  Handler
+	handlers handlers
 	log      *slog.Logger
 	outage   outage
 

@@ -1,6 +1,7 @@
 package bull
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -21,6 +22,7 @@ type Delivery struct {
 	// StalledCount is how often a worker of this job died.
 	StalledCount int
 
+	queue      *Queue
 	opts       receivedOpts
 	token      string
 	stacktrace []string
@@ -28,10 +30,11 @@ type Delivery struct {
 }
 
 // newDelivery reads the fields of a hash, as a script returns them.
-func newDelivery(id, token string, lockedAt time.Time, fields map[string]string) *Delivery {
+func newDelivery(queue *Queue, id, token string, lockedAt time.Time, fields map[string]string) *Delivery {
 	d := &Delivery{
+		queue:        queue,
 		ID:           id,
-		Name:         orDefault(fields["name"]),
+		Name:         cmp.Or(fields["name"], DefaultName),
 		Data:         []byte(fields["data"]),
 		Timestamp:    time.UnixMilli(parseInt(fields["timestamp"])),
 		AttemptsMade: int(parseInt(fields["attemptsMade"])),

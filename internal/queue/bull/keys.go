@@ -34,7 +34,11 @@ func (k keys) marker() string      { return k.base + "marker" }
 func (k keys) events() string      { return k.base + "events" }
 func (k keys) prioritized() string { return k.base + "prioritized" }
 
+func (k keys) progress() string { return k.base + "progress" } // a channel only
+
+func (k keys) job(id string) string  { return k.base + id }
 func (k keys) lock(id string) string { return k.base + id + ":lock" }
+func (k keys) logs(id string) string { return k.base + id + ":logs" }
 
 // delayedChannel announces the next due time; it has the same name as the sorted set.
 func (k keys) delayedChannel() string { return k.delayed() }

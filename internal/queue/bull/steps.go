@@ -2,6 +2,7 @@ package bull
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,11 @@ import (
 
 	"github.com/google/uuid"
 )
+
+//go:embed scripts/later.lua
+var laterSource string
+
+var laterScript = newScript(laterSource)
 
 // What becomes of a write to a job that is not, or no longer, the caller's. Nothing was written.
 var (
@@ -53,7 +59,7 @@ func (q *Queue) Take(ctx context.Context, id string) (Taken, error) {
 	if err != nil {
 		return Taken{}, fmt.Errorf("taking a job of queue %s: %w", q.config.Queue, err)
 	}
-	return parseTaken(reply, token, start), nil
+	return q.parseTaken(reply, token, start), nil
 }
 
 // newToken is a lock token of its own for each run: if a job that stalled is run again by the same process, the first
@@ -61,7 +67,7 @@ func (q *Queue) Take(ctx context.Context, id string) (Taken, error) {
 func newToken() string { return uuid.NewString() }
 
 // parseTaken reads {id, fields, dropped}.
-func parseTaken(reply []any, token string, start time.Time) Taken {
+func (q *Queue) parseTaken(reply []any, token string, start time.Time) Taken {
 	var taken Taken
 	for _, id := range asSlice(reply[2]) {
 		taken.Dropped = append(taken.Dropped, fmt.Sprint(id))
@@ -75,7 +81,7 @@ func parseTaken(reply []any, token string, start time.Time) Taken {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		fields[fmt.Sprint(pairs[i])] = fmt.Sprint(pairs[i+1])
 	}
-	taken.Delivery = newDelivery(id, token, start, fields)
+	taken.Delivery = newDelivery(q, id, token, start, fields)
 	return taken
 }
 
@@ -127,7 +133,7 @@ func (q *Queue) Complete(ctx context.Context, d *Delivery, result any, next bool
 	if code, _ := reply[0].(int64); code != 0 {
 		return Taken{}, fmt.Errorf("completing job %s: %w", d.ID, codeError(code))
 	}
-	return parseTaken(reply[1:], nextToken, start), nil
+	return q.parseTaken(reply[1:], nextToken, start), nil
 }
 
 // Fail ends an attempt badly: the job is tried again, at once or after its backoff, or fails for good if its attempts
@@ -175,6 +181,20 @@ func (q *Queue) Fail(ctx context.Context, d *Delivery, cause error) (final bool,
 // GiveBack ends a run as if it had never begun: the job is the next to run, and no attempt is counted.
 func (q *Queue) GiveBack(ctx context.Context, d *Delivery) error {
 	return q.giveBack(ctx, d.ID, d.token)
+}
+
+// Delay ends a run as if it had never begun, and has the job wait until at. No attempt is counted.
+func (q *Queue) Delay(ctx context.Context, d *Delivery, at time.Time) error {
+	k := q.keys
+	code, err := laterScript.Run(ctx, q.client, []string{k.active(), k.stalled(), k.delayed()},
+		k.base, d.ID, d.token, d.dueScore(max(at.UnixMilli(), 0))).Int64()
+	if err == nil {
+		err = codeError(code)
+	}
+	if err != nil {
+		return fmt.Errorf("delaying job %s: %w", d.ID, err)
+	}
+	return nil
 }
 
 // giveBack with an empty token is for an id that a blocking pop has put into active.

@@ -43,15 +43,22 @@ func (r *run) process(ctx, jobs context.Context, d *Delivery) *Delivery {
 	case errors.Is(cause, ErrLockLost):
 		r.log.Warn("Lost the lock of a job while it ran, leaving it to whoever has it", "job", d.ID)
 		return nil
-	case errors.Is(cause, ErrStopping) && err != nil && !isUnrecoverable(err):
+	case errors.Is(cause, ErrStopping) && err != nil && !decided(err):
 		err = errNotRun
 	}
 	return r.settle(ctx, d, result, err)
 }
 
+// decided reports whether a handler's error says what is to become of the job, whatever made it end.
+func decided(err error) bool {
+	_, later := asLater(err)
+	return later || isUnrecoverable(err)
+}
+
 // execute calls the handler. A panic is an error: it must not end the worker.
 func (r *run) execute(ctx context.Context, d *Delivery) (result any, err error) {
-	if d.Name != DefaultName {
+	handler := r.handlers.of(d.Name)
+	if handler == nil {
 		return nil, fmt.Errorf("Missing process handler for job type %s", d.Name) //nolint:staticcheck // Bull's own text
 	}
 	late := fmt.Errorf("Promise timed out after %d milliseconds", d.opts.timeout.Milliseconds()) //nolint:staticcheck // likewise
@@ -66,7 +73,7 @@ func (r *run) execute(ctx context.Context, d *Delivery) (result any, err error) 
 			result, err = nil, errors.New("the handler panicked")
 		}
 	}()
-	result, err = r.handler(ctx, d)
+	result, err = handler(ctx, d)
 	if errors.Is(context.Cause(ctx), late) {
 		return nil, late
 	}
@@ -110,6 +117,9 @@ func isGone(err error) bool {
 func (r *run) write(ctx context.Context, d *Delivery, result any, outcome error, next bool) (*Delivery, error) {
 	if errors.Is(outcome, errNotRun) {
 		return nil, r.queue.GiveBack(ctx, d)
+	}
+	if until, ok := asLater(outcome); ok {
+		return nil, r.queue.Delay(ctx, d, until.at)
 	}
 	if outcome != nil {
 		_, err := r.queue.Fail(ctx, d, outcome)

@@ -14,8 +14,7 @@ redis.call('HSET', base .. id, 'attemptsMade', ARGV[5], 'stacktrace', ARGV[6], '
 if step == 'retry' then
   insert(target(KEYS[1], KEYS[2], KEYS[3]), KEYS[5], priority_of(base .. id), id, ARGV[9])
 elseif step == 'delay' then
-  redis.call('ZADD', KEYS[7], ARGV[9], id)
-  redis.call('PUBLISH', KEYS[7], string.format('%.17g', tonumber(ARGV[9]) / 4096))
+  delay(KEYS[7], id, ARGV[9])
 else
   free_debounce(base, id)
   redis.call('HSET', base .. id, 'finishedOn', ARGV[4])

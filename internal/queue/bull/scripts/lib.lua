@@ -34,6 +34,21 @@ local function priority_of(job)
   return tonumber(redis.call('HGET', job, 'priority') or 0) or 0
 end
 
+-- held checks that the token owns a job. Returns 0, -1 (no hash), -2 (there is no lock) or -6 (somebody else's).
+local function held(job, lock, token)
+  if redis.call('EXISTS', job) == 0 then return -1 end
+  local owner = redis.call('GET', lock)
+  if owner == token then return 0 end
+  if owner then return -6 end
+  return -2
+end
+
+-- delay puts an id into the delayed set, by score, and announces when it is due (ms, with the low bits as a fraction).
+local function delay(set, id, score)
+  redis.call('ZADD', set, score, id)
+  redis.call('PUBLISH', set, string.format('%.17g', tonumber(score) / 4096))
+end
+
 -- unlock ends the lock that the token owns. Returns 0, -2 (there is no lock) or -6 (somebody else's).
 local function unlock(base, stalled, id, token)
   local owner = redis.call('GET', base .. id .. ':lock')
