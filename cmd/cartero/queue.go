@@ -25,6 +25,9 @@ func openQueue(redis options.Redis, o options.Queue) (*bull.Queue, func() error,
 		LockDuration:    o.LockDuration,
 		StalledInterval: o.StalledInterval,
 		MaxStalledCount: maxStalledCount(o.MaxStalledCount),
+		Limiter:         limiter(o),
+		// Node's workers count for their dashboards, and ours must too where they are watched.
+		MetricsMaxDataPoints: o.MetricsMaxDataPoints,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -45,6 +48,14 @@ func openBackends(
 		return nil, nil, nil, errors.Join(err, db.Close())
 	}
 	return db, queue, func() error { return errors.Join(closeQueue(), db.Close()) }, nil
+}
+
+// limiter is the zero value where there is no bound.
+func limiter(o options.Queue) bull.Limiter {
+	if o.LimiterMax == 0 {
+		return bull.Limiter{}
+	}
+	return bull.Limiter{Max: o.LimiterMax, Duration: o.LimiterDuration}
 }
 
 // maxStalledCount says "never" as bull.Config does, for which 0 is the default.

@@ -228,6 +228,10 @@ func (d *delivery) handle(ctx context.Context, job *bull.Delivery) (any, error) 
 	if err != nil {
 		return nil, errors.New(d.process.redactor.Redact(err.Error()))
 	}
+	d.tell(ctx, job, progress)
+	if !progress.ResumeAt.IsZero() {
+		return nil, bull.Later(progress.ResumeAt)
+	}
 	return outcome{
 		Status: progress.Status,
 		Total:  progress.Tally.Total,
@@ -235,3 +239,24 @@ func (d *delivery) handle(ctx context.Context, job *bull.Delivery) (any, error) 
 		Failed: progress.Tally.Unsuccessful(),
 	}, nil
 }
+
+// tell shows whoever watches the Bull job how far it is. The job's rows are what counts: a failure here is no fault of it.
+func (d *delivery) tell(ctx context.Context, job *bull.Delivery, progress campaign.JobProgress) {
+	total := progress.Tally.Total
+	if total == 0 {
+		return
+	}
+	ended := progress.Tally.Accepted + progress.Tally.Unsuccessful()
+	err := job.Progress(ctx, ended*100/total)
+	if err == nil && !progress.ResumeAt.IsZero() {
+		row := fmt.Sprintf("%d of %d recipients are not sent yet; the job goes on at %s",
+			total-ended, total, progress.ResumeAt.UTC().Format(time.RFC3339))
+		err = job.Log(ctx, row, maxLogRows)
+	}
+	if err != nil {
+		d.process.logger.Debug("The Bull job does not show its progress", "job", job.ID, "error", err)
+	}
+}
+
+// maxLogRows is how many rows of a Bull job's log are kept.
+const maxLogRows = 100

@@ -74,7 +74,7 @@ func defaults(t *testing.T) all {
 		Redis:    options.Redis{URL: "redis://redis:6379/0"},
 		Queue: options.Queue{
 			Name: "email-queue", Prefix: "bull", Dialect: "bull", Workers: "cartero", MaxSize: 10000,
-			LockDuration: 30 * time.Second, StalledInterval: 30 * time.Second, MaxStalledCount: 1,
+			LockDuration: 30 * time.Second, StalledInterval: 30 * time.Second, MaxStalledCount: 1, LimiterDuration: time.Second,
 		},
 		SMTP: options.SMTP{Server: "smtp.example.com", Port: 587, UseTLS: true, MaxConnections: 10, HELOName: host},
 		Worker: options.Worker{

@@ -170,6 +170,11 @@ type Queue struct {
 	StalledInterval time.Duration
 	// MaxStalledCount is how often a job may stall before it fails.
 	MaxStalledCount int
+	// LimiterMax jobs start in each LimiterDuration at most, over all workers; 0 is no limit.
+	LimiterMax      int
+	LimiterDuration time.Duration
+	// MetricsMaxDataPoints is how many minutes Bull's metrics go back; 0 keeps none.
+	MetricsMaxDataPoints int
 }
 
 // Bind implements Area.
@@ -201,6 +206,18 @@ func (o *Queue) Bind(b *Binder) {
 		Variable: "BULL_MAX_STALLED_COUNT", Default: "1",
 		Meaning: "how often a job may lose its worker before Bull calls it failed",
 	}, 0, 1000)
+	b.Int(&o.LimiterMax, Spec{
+		Variable: "BULL_LIMITER_MAX", Default: "0",
+		Meaning: "jobs that start in each BULL_LIMITER_DURATION at most, over all workers, which must agree; 0 is no limit (mails are paced by SMTP_SEND_INTERVAL)",
+	}, 0, 1_000_000)
+	b.Duration(&o.LimiterDuration, Spec{
+		Variable: "BULL_LIMITER_DURATION", Default: "1s",
+		Meaning: "window of BULL_LIMITER_MAX",
+	}, time.Millisecond, 24*time.Hour)
+	b.Int(&o.MetricsMaxDataPoints, Spec{
+		Variable: "BULL_METRICS_MAX_DATA_POINTS", Default: "0",
+		Meaning: "minutes of Bull's job metrics to keep, as Node workers with the option metrics do; 0 keeps none",
+	}, 0, 1_000_000)
 }
 
 // Validate implements Area.
