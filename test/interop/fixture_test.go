@@ -27,6 +27,7 @@ const timeout = nodejs.Patience
 type fixture struct {
 	*testing.T
 	url, prefix string
+	name        string // of the queue; queueName if empty
 	redis       redis.UniversalClient
 	queue       *bull.Queue
 	node        *nodejs.Process
@@ -80,12 +81,19 @@ func openFixture(t *testing.T, change func(*bull.Config)) *fixture {
 func startNode(t *testing.T, f *fixture, pkg string) *nodejs.Process {
 	t.Helper()
 	return nodejs.Start(t, "driver.js", map[string]any{
-		"url": f.url, "prefix": f.prefix, "name": queueName,
+		"url": f.url, "prefix": f.prefix, "name": f.queueName(),
 		"settings": map[string]any{"drainDelay": 1, "guardInterval": 1000},
 	}, "BULL="+pkg)
 }
 
-func (f *fixture) key(name string) string { return f.prefix + ":" + queueName + ":" + name }
+func (f *fixture) key(name string) string { return f.prefix + ":" + f.queueName() + ":" + name }
+
+func (f *fixture) queueName() string {
+	if f.name == "" {
+		return queueName
+	}
+	return f.name
+}
 
 func (f *fixture) add(job bull.Job) {
 	f.Helper()
@@ -127,30 +135,31 @@ func (f *fixture) eventually(what string, holds func() bool) {
 	}
 }
 
-// dump is all keys of the queue, without its prefix. Texts that are JSON are decoded, times and tokens are replaced.
-func (f *fixture) dump() map[string]any {
+// raw is all keys of the queue as they are, without its prefix: string, []string, map[string]struct{} (sets),
+// map[string]float64 (sorted sets) or map[string]string (hashes).
+func (f *fixture) raw() map[string]any {
 	f.Helper()
 	ctx := context.Background()
 	all := map[string]any{}
-	base := f.key("")
-	iter := f.redis.Scan(ctx, 0, base+"*", 1000).Iterator()
+	iter := f.redis.Scan(ctx, 0, f.key("*"), 1000).Iterator()
 	for iter.Next(ctx) {
 		key := iter.Val()
-		name := strings.TrimPrefix(key, base)
-		switch kind := f.redis.Type(ctx, key).Val(); kind {
+		name := strings.TrimPrefix(key, f.key(""))
+		switch f.redis.Type(ctx, key).Val() {
 		case "string":
 			all[name] = f.redis.Get(ctx, key).Val()
-			if strings.HasSuffix(name, ":lock") || name == "stalled-check" {
-				all[name] = "changing"
-			}
 		case "list":
 			all[name] = f.redis.LRange(ctx, key, 0, -1).Val()
 		case "set":
 			all[name] = f.redis.SMembersMap(ctx, key).Val()
 		case "zset":
-			all[name] = f.members(name)
+			scores := map[string]float64{}
+			for _, z := range f.redis.ZRangeWithScores(ctx, key, 0, -1).Val() {
+				scores[fmt.Sprint(z.Member)] = z.Score
+			}
+			all[name] = scores
 		case "hash":
-			all[name] = fields(f.redis.HGetAll(ctx, key).Val())
+			all[name] = f.redis.HGetAll(ctx, key).Val()
 		}
 	}
 	if err := iter.Err(); err != nil {
@@ -159,17 +168,36 @@ func (f *fixture) dump() map[string]any {
 	return all
 }
 
-// members reads a sorted set; scores that are times are replaced, of due times the low bits are kept.
-func (f *fixture) members(name string) map[string]any {
+// dump is raw, but for texts that are JSON, which are decoded, and for times and tokens, which are replaced.
+func (f *fixture) dump() map[string]any {
+	f.Helper()
+	all := f.raw()
+	for name, value := range all {
+		switch value := value.(type) {
+		case string:
+			if strings.HasSuffix(name, ":lock") || name == "stalled-check" {
+				all[name] = "changing"
+			}
+		case map[string]float64:
+			all[name] = members(name, value)
+		case map[string]string:
+			all[name] = fields(value)
+		}
+	}
+	return all
+}
+
+// members replaces scores that are times; of due times the low bits are kept.
+func members(name string, scores map[string]float64) map[string]any {
 	all := map[string]any{}
-	for _, z := range f.redis.ZRangeWithScores(context.Background(), f.key(name), 0, -1).Val() {
+	for id, score := range scores {
 		switch name {
 		case "delayed":
-			all[fmt.Sprint(z.Member)] = fmt.Sprintf("due, %d", int64(z.Score)%4096)
+			all[id] = fmt.Sprintf("due, %d", int64(score)%4096)
 		case "completed", "failed":
-			all[fmt.Sprint(z.Member)] = "time"
+			all[id] = "time"
 		default:
-			all[fmt.Sprint(z.Member)] = z.Score
+			all[id] = score
 		}
 	}
 	return all
