@@ -15,16 +15,20 @@ import (
 // Dir installs the packages, unless they are there, and returns the folder test/interop. Scripts below it find them.
 func Dir(tb testing.TB) string {
 	tb.Helper()
-	dir, err := install()
+	dir, err := Install()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return dir
 }
 
+// Install is Dir for programs that are no tests. The working directory must be in this module. It fails if Node.js is
+// not there, or npm can't reach its registry the first time.
+func Install() (dir string, err error) { return install() }
+
 var install = sync.OnceValues(func() (string, error) {
 	if _, err := exec.LookPath("node"); err != nil {
-		return "", errors.New("these tests need Node.js 20 or newer (the real Bull runs on it), and `node` is not in PATH")
+		return "", errors.New("this needs Node.js 20 or newer (the real Bull runs on it), and `node` is not in PATH")
 	}
 	root, err := moduleRoot()
 	if err != nil {
