@@ -1,7 +1,8 @@
-// Package conn opens connections to Redis.
+// Package conn opens connections to Redis: one server, a cluster, or the master that Sentinels point at.
 package conn
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -11,20 +12,40 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/cartero-mail/cartero/internal/queue/redisurl"
 )
 
-// Open returns a client for a URL: redis:// or rediss:// with user, password, host, port and database number, or
-// unix:///path/to/socket?db=n. It does not connect yet, so that a program can start before Redis does. No error contains
-// the URL, which may hold a password.
+const (
+	dialTimeout = 5 * time.Second
+	// A batch of scripts may take a while on a busy machine; a server that is gone is noticed at once anyway.
+	readTimeout = 10 * time.Second
+	// clusterReload is how often the layout of a cluster is read again. A node that is reached answers with the place that
+	// a key has moved to; one that died says nothing, and until the next reading its successor is not asked.
+	clusterReload = 5 * time.Second
+)
+
+// Open returns a client for a URL:
 //
-// Nothing is retried inside the client: who calls knows what may be repeated.
+//   - redis:// or rediss:// with user, password, host, port and database number, or unix:///path/to/socket?db=n;
+//   - redis-cluster:// or rediss-cluster:// with user, password and some of a cluster's nodes, separated by commas;
+//   - redis-sentinel:// or rediss-sentinel:// with user, password, Sentinels, the master's name and a database number.
+//
+// It does not connect yet, so that a program can start before Redis does. No error contains the URL, which may hold a
+// password.
+//
+// Nothing is retried inside the client: who calls knows what may be repeated. A cluster is the exception, as a client
+// can't tell a node that died from a key that moved: a call that brought no reply is made again, up to three times.
 func Open(rawURL string) (redis.UniversalClient, error) {
+	// The client's own log lines repeat what every caller gets as an error, at its own pace.
+	logging.Disable()
+	if redisurl.Accepts(rawURL) {
+		return openDeployment(rawURL)
+	}
 	options, err := parse(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	// The client's own log lines repeat what every caller gets as an error, at its own pace.
-	logging.Disable()
 	return redis.NewClient(options), nil
 }
 
@@ -36,7 +57,8 @@ func parse(rawURL string) (*redis.Options, error) {
 	switch scheme {
 	case "redis", "rediss", "unix":
 	default:
-		return nil, errors.New("REDIS_URL must begin with redis://, rediss:// or unix://")
+		return nil, errors.New("REDIS_URL must begin with redis://, rediss://, unix://, redis-cluster://, rediss-cluster://, " +
+			"redis-sentinel:// or rediss-sentinel://")
 	}
 	if _, err := url.Parse(rawURL); err != nil {
 		return nil, errors.New("REDIS_URL is not a valid URL: percent-encode special characters of user and password")
@@ -51,9 +73,8 @@ func parse(rawURL string) (*redis.Options, error) {
 	options.DisableIdentity = true
 	options.MaxRetries = -1
 	options.ContextTimeoutEnabled = true
-	options.DialTimeout = 5 * time.Second
-	// A batch of scripts may take a while on a busy machine; a server that is gone is noticed at once anyway.
-	options.ReadTimeout = 10 * time.Second
+	options.DialTimeout = dialTimeout
+	options.ReadTimeout = readTimeout
 	options.DialerRetries = 1
 	return options, nil
 }
@@ -65,8 +86,72 @@ func shape(scheme string) string {
 	return scheme + "://[user:password@]host:port[/database number]"
 }
 
-// Named returns a client of its own to the same server whose connections carry a name, as CLIENT LIST shows it. The
-// caller closes it.
+func openDeployment(rawURL string) (redis.UniversalClient, error) {
+	deployment, err := redisurl.Parse(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("REDIS_URL %w", err)
+	}
+	if deployment.IsCluster() {
+		return redis.NewClusterClient(clusterOptions(deployment)), nil
+	}
+	client := redis.NewFailoverClient(failoverOptions(deployment))
+	client.AddHook(sentinelHook{})
+	return client, nil
+}
+
+func clusterOptions(d redisurl.Deployment) *redis.ClusterOptions {
+	return &redis.ClusterOptions{
+		Addrs:                      d.Addrs,
+		Username:                   d.Username,
+		Password:                   d.Password,
+		TLSConfig:                  tlsConfig(d),
+		Protocol:                   2,
+		MaintNotificationsConfig:   &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		DisableIdentity:            true,
+		MaxRedirects:               3,
+		MaxRetries:                 -1,
+		ContextTimeoutEnabled:      true,
+		DialTimeout:                dialTimeout,
+		ReadTimeout:                readTimeout,
+		DialerRetries:              1,
+		ClusterStateReloadInterval: clusterReload,
+	}
+}
+
+func failoverOptions(d redisurl.Deployment) *redis.FailoverOptions {
+	return &redis.FailoverOptions{
+		SentinelAddrs:         d.Addrs,
+		MasterName:            d.Master,
+		SentinelUsername:      d.SentinelUsername,
+		SentinelPassword:      d.SentinelPassword,
+		Username:              d.Username,
+		Password:              d.Password,
+		DB:                    d.DB,
+		TLSConfig:             tlsConfig(d),
+		Protocol:              2,
+		DisableIdentity:       true,
+		MaxRetries:            -1,
+		ContextTimeoutEnabled: true,
+		DialTimeout:           dialTimeout,
+		ReadTimeout:           readTimeout,
+		DialerRetries:         1,
+	}
+}
+
+// tlsConfig is nil without TLS. Without a name, each connection checks the certificate for the host that it goes to.
+func tlsConfig(d redisurl.Deployment) *tls.Config {
+	if !d.TLS {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ServerName:         d.ServerName,
+		InsecureSkipVerify: d.SkipVerify, //nolint:gosec // asked for in so many words
+	}
+}
+
+// Named returns a client of its own to the same servers whose connections carry a name, as CLIENT LIST shows it. The
+// caller closes it, before the other one: where Sentinels are asked for the master, it asks through that.
 func Named(client redis.UniversalClient, name string) (redis.UniversalClient, error) {
 	switch c := client.(type) {
 	case *redis.Client:
@@ -75,7 +160,9 @@ func Named(client redis.UniversalClient, name string) (redis.UniversalClient, er
 		options.PoolSize = 2
 		options.MinIdleConns = 0
 		options.MaxRetries = -1 // a client's own options say 0 for none, which a new one takes for 3
-		return redis.NewClient(&options), nil
+		named := redis.NewClient(&options)
+		named.AddHook(sentinelHook{})
+		return named, nil
 	case *redis.ClusterClient:
 		options := *c.Options()
 		options.ClientName = name
