@@ -136,6 +136,13 @@ test: $(BIN)/gotestsum build control-plane ## Run every test, with an API server
 race: $(BIN)/gotestsum ## Run the tests that need nothing installed with the race detector (needs a C compiler).
 	@CGO_ENABLED=1 hack/gotest -race -short -timeout 20m $(GO_TEST_FLAGS) $(PKG)
 
+# More flags for the benchmark: make bench-queue BENCH_FLAGS='-rounds 9 -json bench.json'; -help lists them.
+BENCH_FLAGS ?=
+
+.PHONY: bench-queue
+bench-queue: ## Measure the queue against npm bull on one Redis (needs Node.js; some two minutes); see docs/benchmarks.md.
+	@TEST_DATABASE_URL=none hack/services/run -- go run ./test/bench/queue $(BENCH_FLAGS)
+
 ##@ Tools
 
 .PHONY: tools
