@@ -11,9 +11,10 @@ import (
 )
 
 // unavailable are the beginnings of replies by which a server says that it can't serve at present: it is loading, out of
-// memory, a replica, being failed over, or does not accept who is asking.
+// memory, a replica, being failed over or giving its keys to another, or does not accept who is asking.
 var unavailable = []string{
 	"LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS",
+	"UNBLOCKED", "MOVED", "ASK ",
 	"NOAUTH", "WRONGPASS", "NOPERM", "ERR max number of clients",
 }
 
