@@ -93,12 +93,13 @@ func (p *process) serveFacade(
 			counts, err := queue.Counts(ctx)
 			return counts.Waiting + counts.Delayed, err
 		},
-		Keys:        o.Keys,
-		MaxQueue:    int64(queueOpt.MaxSize),
-		MaxBody:     o.MaxBody,
-		MaxInFlight: o.MaxInFlight,
-		DefaultFrom: from,
-		SpoolDir:    o.SpoolDir,
+		Keys:         o.Keys,
+		MaxQueue:     int64(queueOpt.MaxSize),
+		MaxBody:      o.MaxBody,
+		MaxInFlight:  o.MaxInFlight,
+		DefaultFrom:  from,
+		MixedWorkers: queueOpt.Workers == options.WorkersMixed,
+		SpoolDir:     o.SpoolDir,
 		// Redis alone being away is no reason to refuse: the row is the truth, and is rung later.
 		Checks:      []telemetry.Check{databaseCheck(db)},
 		Unavailable: store.IsUnavailable,

@@ -53,7 +53,9 @@ func (f *facade) sendCampaign(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	request := &campaignRequest{fields: map[string]string{}, list: newSpool(f.SpoolDir), most: f.MaxRecipients}
+	request := &campaignRequest{
+		fields: map[string]string{}, list: newSpool(f.SpoolDir), most: f.MaxRecipients, mixed: f.MixedWorkers,
+	}
 	defer request.list.close()
 	content, err := request.read(http.MaxBytesReader(w, r.Body, f.MaxBody), f.DefaultFrom)
 	switch {

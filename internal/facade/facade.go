@@ -63,6 +63,8 @@ type Config struct {
 	JobSize int
 	// DefaultFrom is the sender of requests that name none; the zero value makes them name one.
 	DefaultFrom mail.Address
+	// MixedWorkers tells that Node workers share the queue: campaigns that they would mail in another way are refused.
+	MixedWorkers bool
 	// SpoolDir takes lists too large for memory while they are checked; empty is the system's temporary directory.
 	SpoolDir string
 	// Checks are the components that GET /readyz asks.

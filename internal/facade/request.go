@@ -32,6 +32,7 @@ type campaignRequest struct {
 	list     *spool
 	most     int // entries that the list may have
 	hasList  bool
+	mixed    bool // Node workers share the queue
 	problems []problem
 }
 
@@ -253,6 +254,9 @@ func (c *campaignRequest) content(defaultFrom mail.Address) campaign.Content {
 		c.missing("recipients")
 	} else if c.list.entries == 0 && !c.blamed("recipients") {
 		c.refuse("too_short", "must have at least 1 entry", "recipients")
+	}
+	if c.mixed {
+		c.refuseBeyondNodeWorkers(content, defaultFrom)
 	}
 	return content
 }
