@@ -46,8 +46,9 @@ type Consumer struct {
 }
 
 // Run takes and runs jobs until ctx ends. Then it takes nothing new and waits for the handlers, whose locks stay renewed
-// and whose contexts end only after Grace. It returns nil, or at once an error: a setting that is wrong, or a queue that
-// can't be worked on (*DialectError). While Redis is away it keeps trying.
+// and whose contexts end only after Grace. It returns nil, or an error: a setting that is wrong, or a queue that can't be
+// worked on (*DialectError), at once, or also later, when a repeatable job turns up: then it stops as if ctx had ended,
+// and leaves that job to be the next that a worker of Bull's takes. While Redis is away it keeps trying.
 func (c *Consumer) Run(ctx context.Context) error {
 	handlers, err := c.handlers()
 	if err != nil {
@@ -121,13 +122,17 @@ type run struct {
 
 	slots     chan struct{} // one element per running job
 	running   sync.WaitGroup
-	oldServer bool // the server has no BLMOVE; only the fetch loop uses it
+	stop      context.CancelCauseFunc // ends the run
+	oldServer bool                    // the server has no BLMOVE; only the fetch loop uses it
 }
 
 func (r *run) run(ctx context.Context, grace time.Duration) error {
 	if err := r.prepare(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	r.stop = stop
 	jobs, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 
@@ -136,10 +141,13 @@ func (r *run) run(ctx context.Context, grace time.Duration) error {
 	background.Go(func() { r.stalledLoop(ctx) })
 	r.fetchLoop(ctx, jobs)
 
-	stop := time.AfterFunc(grace, func() { cancel(ErrStopping) })
-	defer stop.Stop()
+	timer := time.AfterFunc(grace, func() { cancel(ErrStopping) })
+	defer timer.Stop()
 	r.running.Wait()
 	background.Wait()
+	if refused, ok := errors.AsType[*DialectError](context.Cause(ctx)); ok {
+		return refused
+	}
 	return nil
 }
 
@@ -240,8 +248,16 @@ func popError(err error) error {
 func (r *run) take(ctx context.Context, id string) (*Delivery, error) {
 	taken, err := r.queue.Take(ctx, id)
 	r.outage.report(err)
+	return r.took(taken), err
+}
+
+// took acts on all that taking a job brought, and returns the job.
+func (r *run) took(taken Taken) *Delivery {
 	r.logDropped(taken.Dropped)
-	return taken.Delivery, err
+	if taken.Refused != nil {
+		r.stop(taken.Refused)
+	}
+	return taken.Delivery
 }
 
 func (r *run) logDropped(ids []string) {

@@ -29,22 +29,37 @@ type Delivery struct {
 	lockedAt   time.Time // taken before the call that locked, so that the lock never ends earlier than assumed
 }
 
-// newDelivery reads the fields of a hash, as a script returns them.
-func newDelivery(queue *Queue, id, token string, lockedAt time.Time, fields map[string]string) *Delivery {
+// The fields of a job's hash that a worker needs, in the order of the reply of lib.lua's take.
+const (
+	fieldData = iota
+	fieldName
+	fieldOpts
+	fieldTimestamp
+	fieldAttemptsMade
+	fieldStalledCounter
+	fieldStacktrace
+)
+
+// newDelivery reads the fields of a hash; one that is not there is nil.
+func newDelivery(queue *Queue, id, token string, lockedAt time.Time, fields []any) *Delivery {
+	text := func(i int) string {
+		s, _ := fields[i].(string)
+		return s
+	}
 	d := &Delivery{
 		queue:        queue,
 		ID:           id,
-		Name:         cmp.Or(fields["name"], DefaultName),
-		Data:         []byte(fields["data"]),
-		Timestamp:    time.UnixMilli(parseInt(fields["timestamp"])),
-		AttemptsMade: int(parseInt(fields["attemptsMade"])),
-		StalledCount: int(parseInt(fields["stalledCounter"])),
-		opts:         parseOpts(fields["opts"]),
+		Name:         cmp.Or(text(fieldName), DefaultName),
+		Data:         []byte(text(fieldData)),
+		Timestamp:    time.UnixMilli(parseInt(text(fieldTimestamp))),
+		AttemptsMade: int(parseInt(text(fieldAttemptsMade))),
+		StalledCount: int(parseInt(text(fieldStalledCounter))),
+		opts:         parseOpts(text(fieldOpts)),
 		token:        token,
 		lockedAt:     lockedAt,
 	}
 	// A trace that can't be read is replaced: it is shown to people, nothing depends on it.
-	if json.Unmarshal([]byte(fields["stacktrace"]), &d.stacktrace) != nil {
+	if trace := text(fieldStacktrace); trace != "" && json.Unmarshal([]byte(trace), &d.stacktrace) != nil {
 		d.stacktrace = nil
 	}
 	return d
@@ -78,12 +93,12 @@ func parseOpts(text string) receivedOpts {
 	}
 	if value, ok := raw["attempts"]; ok {
 		n, _ := number(value) // null and what is no number: not tried again, as in Bull
-		opts.attempts = int(n)
+		opts.attempts = int(min(max(n, 0), math.MaxInt32))
 	}
 	opts.backoff = parseBackoff(raw["backoff"])
 	opts.lifo = string(raw["lifo"]) == "true"
-	if n, ok := number(raw["timeout"]); ok && n > 0 {
-		opts.timeout = time.Duration(n * float64(time.Millisecond))
+	if n, ok := number(raw["timeout"]); ok && n > 0 { // Bull itself fails a job with any other timeout, unrun
+		opts.timeout = max(milliseconds(n), time.Millisecond)
 	}
 	if n, ok := number(raw["stackTraceLimit"]); ok && n > 0 {
 		opts.stackTraceLimit = int(n)
@@ -110,35 +125,56 @@ func number(raw json.RawMessage) (float64, bool) {
 	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 }
 
-// parseBackoff reads {"type","delay"}, or a number, which means fixed. A type that only the settings of somebody's Node
-// worker know waits as fixed does.
+// parseBackoff reads {"type","delay"}, or a number, which means fixed. What JavaScript takes for false is none; anything
+// else is of a type that nobody knows.
 func parseBackoff(raw json.RawMessage) Backoff {
-	if n, ok := number(raw); ok {
+	switch string(raw) {
+	case "", "null", "false", `""`:
+		return Backoff{}
+	}
+	var n float64
+	if json.Unmarshal(raw, &n) == nil {
 		return Backoff{Type: BackoffFixed, Delay: milliseconds(n)}
 	}
 	var object struct {
 		Type  BackoffType
 		Delay json.RawMessage
 	}
-	if len(raw) == 0 || json.Unmarshal(raw, &object) != nil {
-		return Backoff{}
+	if json.Unmarshal(raw, &object) != nil || object.Type == "" {
+		return Backoff{Type: backoffUnknown}
 	}
-	n, _ := number(object.Delay)
+	n, _ = number(object.Delay)
 	return Backoff{Type: object.Type, Delay: milliseconds(n)}
 }
+
+const (
+	// backoffUnknown stands for a backoff that names no type.
+	backoffUnknown BackoffType = "?"
+	// noRetry is the delay by which Bull's strategies say that there is to be no further attempt.
+	noRetry = -time.Millisecond
+)
 
 // milliseconds bounds a delay to what a due time can hold.
 func milliseconds(n float64) time.Duration {
 	const year = 366 * 24 * time.Hour
+	if n == -1 {
+		return noRetry
+	}
 	return time.Duration(min(max(n, 0), float64(year.Milliseconds()))) * time.Millisecond
 }
 
-// after is the time to wait after the attempt number made (from 1) failed.
-func (b Backoff) after(made int) time.Duration {
-	if b.Type != BackoffExponential {
-		return b.Delay
+// after is the time to wait after the attempt number made (from 1) failed, and whether there is to be another attempt at
+// all: not if the type is known only to the settings of somebody's Node worker. Bull's own worker without these settings
+// throws at that, and leaves the job locked until it counts as stalled.
+func (b Backoff) after(made int) (wait time.Duration, again bool) {
+	switch b.Type {
+	case "", BackoffFixed:
+		return b.Delay, b.Delay != noRetry
+	case BackoffExponential:
+		wait = milliseconds(math.Round((math.Pow(2, float64(made)) - 1) * float64(b.Delay.Milliseconds())))
+		return wait, wait != noRetry
 	}
-	return milliseconds(math.Round((math.Pow(2, float64(made)) - 1) * float64(b.Delay.Milliseconds())))
+	return 0, false
 }
 
 // completedEvent is the payload of the event that a job completed: val is JSON text inside JSON, and is left out where

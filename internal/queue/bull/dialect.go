@@ -62,3 +62,10 @@ func (q *Queue) CheckConsumable(ctx context.Context) error {
 	}
 	return nil
 }
+
+// repeatable is the refusal of a job that somebody made repeatable after the start.
+func (q *Queue) repeatable(id string) *DialectError {
+	return &DialectError{q.config.Queue, fmt.Sprintf("its next job, %s, is a repeatable one, and only Bull's own workers "+
+		"add the one after it: it is left for them; remove the repeatable jobs (%s), or work on this queue with Node workers "+
+		"only", id, q.keys.repeat())}
+}

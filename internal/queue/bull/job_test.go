@@ -57,7 +57,7 @@ func TestParseOpts(t *testing.T) {
 		`{"backoff":250}`:                                    {attempts: 1, backoff: Backoff{BackoffFixed, 250 * time.Millisecond}},
 		`{"backoff":{"type":"mine","delay":"10"}}`:           {attempts: 1, backoff: Backoff{"mine", 10 * time.Millisecond}},
 		`{"backoff":{"type":"fixed","delay":-5}}`:            {attempts: 1, backoff: Backoff{BackoffFixed, 0}},
-		`{"backoff":"soon"}`:                                 {attempts: 1},
+		`{"backoff":"soon"}`:                                 {attempts: 1, backoff: Backoff{Type: backoffUnknown}},
 		`{"removeOnComplete":{"age":5},"removeOnFail":true}`: {attempts: 1, removeOnComplete: KeepFor(5*time.Second, 0), removeOnFail: KeepNone()},
 	}
 	for text, want := range tests {
@@ -79,18 +79,22 @@ func TestBackoff(t *testing.T) {
 			Backoff{BackoffExponential, 100 * time.Millisecond},
 			[]time.Duration{100 * time.Millisecond, 300 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond},
 		},
-		{Backoff{"mine", time.Minute}, []time.Duration{time.Minute, time.Minute, time.Minute, time.Minute}},
+		{Backoff{BackoffFixed, noRetry}, nil},
+		{Backoff{"mine", time.Minute}, nil},
+		{Backoff{backoffUnknown, time.Minute}, nil},
 	}
 	for _, test := range tests {
 		var got []time.Duration
 		for made := 1; made <= 4; made++ {
-			got = append(got, test.backoff.after(made))
+			if wait, again := test.backoff.after(made); again {
+				got = append(got, wait)
+			}
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%+v (-want +got):\n%s", test.backoff, diff)
 		}
 	}
-	if got := (Backoff{BackoffExponential, time.Hour}).after(2000); got != 366*24*time.Hour {
+	if got, _ := (Backoff{BackoffExponential, time.Hour}).after(2000); got != 366*24*time.Hour {
 		t.Errorf("an endless backoff is %s, want a year", got)
 	}
 }

@@ -28,11 +28,16 @@ func (k keys) stalledCheck() string { return k.base + "stalled-check" }
 func (k keys) metaPaused() string   { return k.base + "meta-paused" }
 func (k keys) meta() string         { return k.base + "meta" }
 func (k keys) repeat() string       { return k.base + "repeat" }
+func (k keys) limiterIndex() string { return k.base + "limiter:index" }
+
+func (k keys) metrics(state State) string     { return k.base + "metrics:" + string(state) }
+func (k keys) metricsData(state State) string { return k.metrics(state) + ":data" }
 
 // BullMQ's own keys, which a queue of Bull never has.
 func (k keys) marker() string      { return k.base + "marker" }
 func (k keys) events() string      { return k.base + "events" }
 func (k keys) prioritized() string { return k.base + "prioritized" }
+func (k keys) pc() string          { return k.base + "pc" }
 
 func (k keys) progress() string { return k.base + "progress" } // a channel only
 
@@ -60,6 +65,11 @@ var (
 	reservedPrefixes = []string{"repeat:", "limiter:", "metrics:", "de:"}
 	reservedSuffixes = []string{":lock", ":logs"}
 )
+
+// isJobKey reports whether an id may be a job's at all. Bull's own jobs of repeatable ones are called repeat:….
+func isJobKey(id string) bool {
+	return id != "" && (!isReserved(id) || strings.HasPrefix(id, "repeat:") && !isReserved(strings.TrimPrefix(id, "repeat:")))
+}
 
 // isReserved reports whether a job id would collide with another key of the queue.
 func isReserved(id string) bool {

@@ -21,6 +21,8 @@ type Limiter struct {
 	GroupKey string
 }
 
+func (k keys) limiter() string { return k.base + "limiter" }
+
 // enabled reports whether there is a limit.
 func (l Limiter) enabled() bool { return l.Max > 0 }
 

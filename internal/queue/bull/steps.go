@@ -44,18 +44,24 @@ func codeError(code int64) error {
 
 // Taken is what taking a job brought.
 type Taken struct {
-	// Delivery is nil if nothing was waiting.
+	// Delivery is nil if nothing was waiting, or the limiter did not let it start.
 	Delivery *Delivery
 	// Dropped are ids that were waiting without a job behind them, after an eviction or a flush. They are gone now.
 	Dropped []string
+	// Refused says that the next job is a repeatable one. It is left as the next to run, for a worker of Bull's own, and
+	// until one takes it, nobody gets at what waits behind it.
+	Refused *DialectError
 }
 
 // Take makes the next waiting job active, or the one with this id, which a blocking pop has put into active already.
-// It takes none if the stalled check has meanwhile returned that one.
+// It takes none if the stalled check has meanwhile returned that one. A job that the limiter does not let start goes to
+// the delayed set.
 func (q *Queue) Take(ctx context.Context, id string) (Taken, error) {
 	k, token, start := q.keys, newToken(), time.Now()
-	reply, err := takeScript.Run(ctx, q.client, []string{k.wait(), k.active(), k.priority(), k.stalled()},
-		k.base, id, token, q.config.LockDuration.Milliseconds(), q.now()).Slice()
+	limit, duration, grouped := q.config.Limiter.args()
+	reply, err := takeScript.Run(ctx, q.client,
+		[]string{k.wait(), k.active(), k.priority(), k.stalled(), k.delayed(), k.limiter()},
+		k.base, id, token, q.config.LockDuration.Milliseconds(), q.now(), limit, duration, grouped).Slice()
 	if err != nil {
 		return Taken{}, fmt.Errorf("taking a job of queue %s: %w", q.config.Queue, err)
 	}
@@ -66,22 +72,18 @@ func (q *Queue) Take(ctx context.Context, id string) (Taken, error) {
 // run must not pass for the second. It has no '@', which ends the name in an event channel.
 func newToken() string { return uuid.NewString() }
 
-// parseTaken reads {id, fields, dropped}.
+// parseTaken reads {id, fields, dropped, id of a repeatable job}.
 func (q *Queue) parseTaken(reply []any, token string, start time.Time) Taken {
 	var taken Taken
 	for _, id := range asSlice(reply[2]) {
 		taken.Dropped = append(taken.Dropped, fmt.Sprint(id))
 	}
-	id, ok := reply[0].(string)
-	if !ok {
-		return taken
+	if id, ok := reply[3].(string); ok {
+		taken.Refused = q.repeatable(id)
 	}
-	pairs := asSlice(reply[1])
-	fields := make(map[string]string, len(pairs)/2)
-	for i := 0; i+1 < len(pairs); i += 2 {
-		fields[fmt.Sprint(pairs[i])] = fmt.Sprint(pairs[i+1])
+	if id, ok := reply[0].(string); ok {
+		taken.Delivery = newDelivery(q, id, token, start, asSlice(reply[1]))
 	}
-	taken.Delivery = newDelivery(q, id, token, start, fields)
 	return taken
 }
 
@@ -107,7 +109,7 @@ func (e *resultError) Error() string { return "the result of the job is not JSON
 func (e *resultError) Unwrap() error { return e.err }
 
 // Complete ends a run well; result is stored as JSON, and nil as "no result". With next, it takes the next waiting job
-// in the same step. ErrJobMissing, ErrLockLost and ErrNotActive mean that nothing was written.
+// in the same step; with a limiter it does not, as Bull. ErrJobMissing, ErrLockLost and ErrNotActive mean that nothing was written.
 func (q *Queue) Complete(ctx context.Context, d *Delivery, result any, next bool) (Taken, error) {
 	value, err := json.Marshal(result)
 	if err != nil {
@@ -118,14 +120,14 @@ func (q *Queue) Complete(ctx context.Context, d *Delivery, result any, next bool
 		return Taken{}, fmt.Errorf("completing job %s: %w", d.ID, err)
 	}
 	nextToken, start := "", time.Now()
-	if next {
+	if next && !q.config.Limiter.enabled() { // a start must be counted, which only taking does
 		nextToken = newToken()
 	}
 	k := q.keys
 	age, count := d.opts.removeOnComplete.args()
 	reply, err := completeScript.Run(ctx, q.client,
-		[]string{k.wait(), k.active(), k.priority(), k.stalled(), k.completed()},
-		k.base, d.ID, d.token, q.now(), value, event, age, count,
+		[]string{k.wait(), k.active(), k.priority(), k.stalled(), k.completed(), k.metrics(StateCompleted)},
+		k.base, d.ID, d.token, q.now(), value, event, age, count, q.config.MetricsMaxDataPoints,
 		nextToken, q.config.LockDuration.Milliseconds()).Slice()
 	if err != nil {
 		return Taken{}, fmt.Errorf("completing job %s: %w", d.ID, err)
@@ -137,7 +139,7 @@ func (q *Queue) Complete(ctx context.Context, d *Delivery, result any, next bool
 }
 
 // Fail ends an attempt badly: the job is tried again, at once or after its backoff, or fails for good if its attempts
-// are used up or the error is Unrecoverable. It reports whether that was final. ErrJobMissing, ErrLockLost and
+// are used up, the error is Unrecoverable, or its backoff is of a type that is not Bull's own. It reports whether that was final. ErrJobMissing, ErrLockLost and
 // ErrNotActive mean that nothing was written.
 func (q *Queue) Fail(ctx context.Context, d *Delivery, cause error) (final bool, err error) {
 	now, made, reason := q.now(), d.AttemptsMade+1, cause.Error()
@@ -151,9 +153,9 @@ func (q *Queue) Fail(ctx context.Context, d *Delivery, cause error) (final bool,
 	}
 
 	var step, detail string
-	delay := d.opts.backoff.after(made)
+	delay, again := d.opts.backoff.after(made)
 	switch {
-	case made >= d.opts.attempts || isUnrecoverable(cause):
+	case made >= d.opts.attempts || !again || isUnrecoverable(cause):
 		step = "fail"
 		if detail, err = failedEvent(d.ID, reason); err != nil {
 			return false, fmt.Errorf("failing job %s: %w", d.ID, err)
@@ -167,8 +169,9 @@ func (q *Queue) Fail(ctx context.Context, d *Delivery, cause error) (final bool,
 	k := q.keys
 	age, count := d.opts.removeOnFail.args()
 	code, err := failScript.Run(ctx, q.client,
-		[]string{k.wait(), k.paused(), k.metaPaused(), k.active(), k.priority(), k.stalled(), k.delayed(), k.failed()},
-		k.base, d.ID, d.token, now, made, stack, reason, step, detail, age, count).Int64()
+		[]string{k.wait(), k.paused(), k.metaPaused(), k.active(), k.priority(), k.stalled(), k.delayed(), k.failed(),
+			k.metrics(StateFailed)},
+		k.base, d.ID, d.token, now, made, stack, reason, step, detail, age, count, q.config.MetricsMaxDataPoints).Int64()
 	if err == nil {
 		err = codeError(code)
 	}

@@ -130,8 +130,7 @@ func (r *run) write(ctx context.Context, d *Delivery, result any, outcome error,
 		_, err := r.queue.Fail(ctx, d, notJSON)
 		return nil, err
 	}
-	r.logDropped(taken.Dropped)
-	return taken.Delivery, err
+	return r.took(taken), err
 }
 
 // renew keeps the lock until ctx ends. Once the lock is lost it says so through lost, and stops.

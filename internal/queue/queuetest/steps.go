@@ -14,7 +14,7 @@ import (
 
 func testTake(t *testing.T, f *fixture) {
 	f.seed(t, dump{
-		"wait": list{"b", "a"}, "priority": zset{"a": 3}, "stalled": set{"a": true}, "b": job(nil),
+		"wait": list{"b", "a"}, "priority": zset{"a": 3}, "stalled": set{"b": true}, "b": job(nil),
 		"a": job(hash{"name": "other", "attemptsMade": "2", "stalledCounter": "1", "stacktrace": `["x","y"]`}),
 	})
 	f.clock.advance(time.Second)
@@ -24,7 +24,7 @@ func testTake(t *testing.T, f *fixture) {
 		t.Errorf("Delivery (-want +got):\n%s", diff)
 	}
 	f.want(t, dump{
-		"wait": list{"b"}, "active": list{"a"}, "a:lock": "token", "b": job(nil),
+		"wait": list{"b"}, "active": list{"a"}, "a:lock": "token", "b": job(nil), "stalled": set{"b": true},
 		"a": job(hash{"name": "other", "attemptsMade": "2", "stalledCounter": "1", "stacktrace": `["x","y"]`, "processedOn": "1767323046000"}),
 	})
 
@@ -36,8 +36,9 @@ func testTake(t *testing.T, f *fixture) {
 	if taken, err := f.queue.Take(t.Context(), ""); err != nil || taken.Delivery != nil {
 		t.Fatalf("Take of an empty queue = %+v, %v", taken, err)
 	}
-	if diff := cmp.Diff(list{"b", "a"}, f.dump(t)["active"]); diff != "" {
-		t.Errorf("active (-want +got):\n%s", diff)
+	got := f.dump(t)
+	if diff := cmp.Diff(list{"b", "a"}, got["active"]); diff != "" || got["stalled"] != nil {
+		t.Errorf("stalled: %v, active (-want +got):\n%s", got["stalled"], diff)
 	}
 }
 

@@ -1,9 +1,14 @@
--- lib.lua comes before every other script. Keys of single jobs are derived from the queue's base, "<prefix>:<queue>:",
--- so on a cluster prefix or queue must carry a hash tag.
+-- lib.lua comes before every other script. Keys of single jobs, locks, windows of the limiter and debounce ids are derived
+-- from the queue's base, "<prefix>:<queue>:", so on a cluster prefix or queue must carry a hash tag.
 
 -- integer renders a number without exponent and without losing digits.
 local function integer(n)
   return string.format('%.0f', n)
+end
+
+-- exact renders a number that may have a fraction, as Redis renders scores.
+local function exact(n)
+  return string.format('%.17g', n)
 end
 
 -- target is the list for jobs that are ready: paused while the queue is paused, else wait.
@@ -19,8 +24,8 @@ local function insert(list, priorities, priority, id, push)
     redis.call(push, list, id)
     return
   end
-  redis.call('ZADD', priorities, integer(priority), id)
-  local ahead = redis.call('ZCOUNT', priorities, 0, integer(priority)) - 1
+  redis.call('ZADD', priorities, exact(priority), id)
+  local ahead = redis.call('ZCOUNT', priorities, 0, exact(priority)) - 1
   local pivot = redis.call('LINDEX', list, redis.call('LLEN', list) - ahead)
   if pivot then
     redis.call('LINSERT', list, 'BEFORE', pivot, id)
@@ -36,44 +41,36 @@ end
 
 -- held checks that the token owns a job. Returns 0, -1 (no hash), -2 (there is no lock) or -6 (somebody else's).
 local function held(job, lock, token)
-  if redis.call('EXISTS', job) == 0 then return -1 end
+  if redis.call('TYPE', job).ok ~= 'hash' then return -1 end
   local owner = redis.call('GET', lock)
   if owner == token then return 0 end
   if owner then return -6 end
   return -2
 end
 
--- delay puts an id into the delayed set, by score, and announces when it is due (ms, with the low bits as a fraction).
+-- leave_active checks that the token owns the job and takes it out of active. Returns 0, -1 (no hash), -2 (no lock), -6
+-- (somebody else's lock) or -3 (not active), and with 0 the job's priority and debounce id. Nothing but the lock has
+-- changed unless it returns 0. A job that runs has processedOn; a key of another type is as good as none.
+local function leave_active(base, active, stalled, id, token)
+  local job = base .. id
+  local fields = redis.pcall('HMGET', job, 'processedOn', 'priority', 'deid')
+  if fields.err or not fields[1] then return -1 end
+  local owner = redis.call('GET', job .. ':lock')
+  if owner ~= token then return owner and -6 or -2 end
+  redis.call('DEL', job .. ':lock')
+  redis.call('SREM', stalled, id)
+  if redis.call('LREM', active, -1, id) == 0 then return -3 end
+  return 0, tonumber(fields[2] or 0) or 0, fields[3]
+end
+
+-- delay puts an id into the delayed set, by score, and announces when it is due (ms; the low bits are a fraction).
 local function delay(set, id, score)
   redis.call('ZADD', set, score, id)
-  redis.call('PUBLISH', set, string.format('%.17g', tonumber(score) / 4096))
-end
-
--- unlock ends the lock that the token owns. Returns 0, -2 (there is no lock) or -6 (somebody else's).
-local function unlock(base, stalled, id, token)
-  local owner = redis.call('GET', base .. id .. ':lock')
-  if owner == token then
-    redis.call('DEL', base .. id .. ':lock')
-    redis.call('SREM', stalled, id)
-    return 0
-  end
-  if owner then return -6 end
-  return -2
-end
-
--- leave_active checks that the token owns the job and takes it out of active. Returns 0, -1 (no hash), -2, -6 or -3 (not
--- active). Nothing but the lock has changed unless it returns 0.
-local function leave_active(base, active, stalled, id, token)
-  if redis.call('EXISTS', base .. id) == 0 then return -1 end
-  local code = unlock(base, stalled, id, token)
-  if code ~= 0 then return code end
-  if redis.call('LREM', active, -1, id) == 0 then return -3 end
-  return 0
+  redis.call('PUBLISH', set, exact(tonumber(score) / 4096))
 end
 
 -- free_debounce lets the debounce id of a finished job be used again, unless it has a time of its own.
-local function free_debounce(base, id)
-  local name = redis.call('HGET', base .. id, 'deid')
+local function free_debounce(base, name)
   if name and redis.call('PTTL', base .. 'de:' .. name) == -1 then
     redis.call('DEL', base .. 'de:' .. name)
   end
@@ -106,32 +103,60 @@ local function keep(base, set, id, now, age, count)
   end
 end
 
--- take locks the job with this id, or (id nil) the next waiting one, and returns id, fields and the ids that it dropped:
--- an id whose hash is gone, or whose hash has no data, was lost by eviction or a flush; running it would only leave a
--- ghost that blocks the id for ever.
-local function take(base, wait, active, priorities, stalled, id, token, ttl, now)
+-- measure counts a finished job in the metrics of its state: a total, and one number per minute, the newest at the left,
+-- of which at most `points` are kept. A minute's number is written when the first job of a later minute finishes: how many
+-- finished since the number before, that one not included. Minutes without any are zeroes.
+local function measure(metrics, now, points)
+  if points == 0 then return end
+  local count = redis.call('HINCRBY', metrics, 'count', 1) - 1
+  local last = redis.call('HMGET', metrics, 'prevTS', 'prevCount')
+  if not last[1] then
+    redis.call('HSET', metrics, 'prevTS', integer(now), 'prevCount', '0')
+    return
+  end
+  local minutes = math.min(math.floor(now / 60000) - math.floor(tonumber(last[1]) / 60000), points)
+  if minutes <= 0 then return end
+  redis.call('LPUSH', metrics .. ':data', integer(count - (tonumber(last[2]) or 0)))
+  for _ = 2, minutes do redis.call('LPUSH', metrics .. ':data', '0') end
+  redis.call('LTRIM', metrics .. ':data', 0, points - 1)
+  redis.call('HSET', metrics, 'prevCount', integer(count), 'prevTS', integer(now))
+end
+
+-- take locks the job with this id, or (id nil) the next waiting one, and returns its id, its fields as read_fields of the
+-- Go side names them, the ids that it dropped, and the id of a repeatable job that it left as the next to run, if any.
+--
+-- It drops an id whose hash is gone, is no hash, or has no data: the job was lost by eviction or a flush, and running it
+-- would only leave a ghost that blocks the id for ever. It never takes a repeatable job: whoever does has to schedule the
+-- next one. admit may refuse an id, having put it elsewhere; then none is taken.
+local function take(base, wait, active, priorities, id, token, ttl, now, admit)
   local dropped = {}
   for _ = 1, 100 do
     if not id then
       id = redis.call('RPOPLPUSH', wait, active)
-      if not id then return false, false, dropped end
+      if not id then return false, false, dropped, false end
+    end
+    if string.sub(id, 1, 7) == 'repeat:' then
+      redis.call('LREM', active, 1, id)
+      redis.call('RPUSH', target(wait, base .. 'paused', base .. 'meta-paused'), id)
+      return false, false, dropped, id
     end
     local job = base .. id
-    local data = redis.pcall('HGET', job, 'data')
-    redis.call('SREM', stalled, id)
+    local fields = redis.pcall('HMGET', job, 'data', 'name', 'opts', 'timestamp', 'attemptsMade', 'stalledCounter',
+      'stacktrace')
     redis.call('ZREM', priorities, id)
-    if type(data) == 'string' and data ~= '' then
+    if not fields.err and fields[1] and fields[1] ~= '' then
+      if admit and not admit(id) then return false, false, dropped, false end
       redis.call('SET', job .. ':lock', token, 'PX', ttl)
-      redis.call('PUBLISH', base .. 'active@' .. token, id)
+      redis.call('PUBLISH', active .. '@' .. token, id)
       redis.call('HSET', job, 'processedOn', now)
-      return id, redis.call('HGETALL', job), dropped
+      return id, fields, dropped, false
     end
     redis.call('LREM', active, 0, id)
-    if type(data) ~= 'table' then
+    if not fields.err then
       redis.call('DEL', job, job .. ':lock', job .. ':logs')
     end
     dropped[#dropped + 1] = id
     id = nil
   end
-  return false, false, dropped
+  return false, false, dropped, false
 end

@@ -9,7 +9,7 @@ for _, id in ipairs(due) do
   local job = base .. id
   redis.call('ZREM', KEYS[1], id)
   redis.call('LREM', KEYS[2], 0, id)
-  if redis.call('EXISTS', job) == 1 then
+  if redis.call('TYPE', job).ok == 'hash' then
     insert(list, KEYS[6], priority_of(job), id, 'LPUSH')
     redis.call('PUBLISH', base .. 'waiting@' .. ARGV[3], id)
     redis.call('HSET', job, 'delay', '0')
@@ -19,5 +19,5 @@ end
 local next_due = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
 if not next_due then return {#due, -1} end
 next_due = tonumber(next_due) / 4096
-redis.call('PUBLISH', KEYS[1], string.format('%.17g', next_due))
+redis.call('PUBLISH', KEYS[1], exact(next_due))
 return {#due, math.floor(next_due)}

@@ -20,7 +20,7 @@ end
 local function fail(id)
   local job = base .. id
   redis.call('HSET', job, 'failedReason', 'job stalled more than allowable limit', 'finishedOn', ARGV[2])
-  free_debounce(base, id)
+  free_debounce(base, redis.call('HGET', job, 'deid'))
   keep(base, KEYS[7], id, now, rule(job))
   redis.call('PUBLISH', KEYS[7], cjson.encode({jobId = id, val = 'job stalled more than maxStalledCount'}))
 end

@@ -1,19 +1,63 @@
--- take makes a job active.
--- KEYS: 1 wait, 2 active, 3 priority, 4 stalled
--- ARGV: 1 base, 2 id that a blocking pop has put into active, or '' for the next one, 3 token, 4 lock time (ms), 5 now (ms)
--- Returns {id or nil, {field, value, …} or nil, {dropped ids}}.
-local base = ARGV[1]
-local id = ARGV[2]
+-- take makes a job active, if the rate limiter lets it.
+-- KEYS: 1 wait, 2 active, 3 priority, 4 stalled, 5 delayed, 6 limiter
+-- ARGV: 1 base, 2 id that a blocking pop has put into active, or '' for the next one, 3 token, 4 lock time (ms), 5 now (ms),
+--       6 how many jobs may start, or '' for no limit, 7 within which time (ms), 8 '1' to count each group by itself
+-- Returns {id or nil, {fields} or nil, {dropped ids}, id of a repeatable job that is next or nil}.
+local base, id, now = ARGV[1], ARGV[2], ARGV[5]
+local limited = false
+
+-- admit counts a start, or puts the job into delayed. A job that was put there before is let in first: while there are
+-- such jobs, others queue up behind them. The counter, its end and the sets are those of Bull's workers.
+local function admit(job)
+  local max, duration = tonumber(ARGV[6]), tonumber(ARGV[7])
+  local window = KEYS[6]
+  local group = ARGV[8] == '1' and string.match(job, '[^:]+$')
+  if group then window = window .. ':' .. group end
+  local set, index, pause = window .. ':limited', KEYS[6] .. ':index', 0
+
+  if redis.call('SREM', set, job) == 1 then
+    redis.call('HDEL', index, job)
+  else
+    local ahead = redis.call('SCARD', set)
+    if ahead > 0 then
+      pause = ahead * duration * 1.1 / max + redis.call('PTTL', window)
+    end
+  end
+  local started = tonumber(redis.call('GET', window) or 0) or 0
+  if pause == 0 and started >= max then
+    pause = redis.call('PTTL', window) + (started - max) * duration / max
+  end
+  if pause <= 0 then
+    if started == 0 then
+      redis.call('SET', window, 1, 'PX', duration)
+    else
+      redis.call('INCR', window)
+    end
+    return true
+  end
+
+  local due = tonumber(now) + pause
+  redis.call('ZADD', KEYS[5], exact(due * 4096 + started % 4096), job)
+  redis.call('PUBLISH', KEYS[5], exact(due))
+  redis.call('SADD', set, job)
+  redis.call('HSET', index, job, set)
+  redis.call('LREM', KEYS[2], 1, job)
+  limited = true
+  return false
+end
+
 if id == '' then
   id = nil
 elseif redis.call('LREM', KEYS[2], 1, id) == 0 then
   -- The pop was so long ago that the stalled check has returned the job, which somebody else may run by now.
-  return {false, false, {}}
+  return {false, false, {}, false}
 else
   redis.call('LPUSH', KEYS[2], id)
+  redis.call('SREM', KEYS[4], id)
 end
-local taken, fields, dropped = take(base, KEYS[1], KEYS[2], KEYS[3], KEYS[4], id, ARGV[3], ARGV[4], ARGV[5])
-if not taken then
+local taken, fields, dropped, repeatable =
+  take(base, KEYS[1], KEYS[2], KEYS[3], id, ARGV[3], ARGV[4], now, ARGV[6] ~= '' and admit)
+if not (taken or limited or repeatable) then
   redis.call('PUBLISH', base .. 'drained', '')
 end
-return {taken, fields, dropped}
+return {taken, fields, dropped, repeatable}
