@@ -104,7 +104,7 @@ func newFixture(t *testing.T, url string) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{redis: client, clock: &clock{ms: start}}
-	f.config = bull.Config{Prefix: "test:" + uuid.NewString(), Queue: "mail", Now: f.clock.now}
+	f.config = bull.Config{Prefix: "test:{" + uuid.NewString() + "}", Queue: "mail", Now: f.clock.now}
 	f.base = f.config.Prefix + ":mail:"
 	f.queue = f.open(t, func(*bull.Config) {})
 	t.Cleanup(func() {
@@ -129,15 +129,37 @@ func (f *fixture) open(t *testing.T, change func(*bull.Config)) *bull.Queue {
 	return queue
 }
 
+// scan lists the queue's keys. A scan is of one server: on a cluster, of each that may have keys.
 func (f *fixture) scan(ctx context.Context, t *testing.T) []string {
 	t.Helper()
+	cluster, ok := f.redis.(*redis.ClusterClient)
+	if !ok {
+		return f.scanServer(ctx, t, f.redis)
+	}
+	var mu sync.Mutex
+	var all []string
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		keys := f.scanServer(ctx, t, master)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, keys...)
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return all
+}
+
+func (f *fixture) scanServer(ctx context.Context, t *testing.T, server redis.Cmdable) []string {
+	t.Helper()
 	var keys []string
-	iter := f.redis.Scan(ctx, 0, f.base+"*", 1000).Iterator()
+	iter := server.Scan(ctx, 0, f.base+"*", 1000).Iterator()
 	for iter.Next(ctx) {
 		keys = append(keys, iter.Val())
 	}
 	if err := iter.Err(); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	return keys
 }
