@@ -189,7 +189,7 @@ func TestLoadRefusesEverythingAtOnce(t *testing.T) {
   LOG_LEVEL: must be debug or info or warn or error or warning
   LOG_FORMAT: must be json or text
   DATABASE_URL: must be mysql://user:password@host:port/database or sqlite://path; user and password must be percent-encoded (@ is %40, # is %23, / is %2F)
-  REDIS_URL: must be redis://user:password@host:port/number, rediss:// for TLS, or unix:///path?db=number
+  REDIS_URL: must be redis://user:password@host:port/number, unix:///path?db=number, redis-cluster://host:port,host:port or redis-sentinel://host:port,host:port/master; rediss… for TLS
   QUEUE_DIALECT: bullmq is not supported yet: use bull, with workers built on the npm package bull
   QUEUE_NAME_EMAIL: must be a name without blanks or colons
   SMTP_FROM: must be one e-mail address, such as news@example.com or News <news@example.com>
@@ -214,7 +214,7 @@ func TestLoadNamesWhatIsMissing(t *testing.T) {
 	err := a.command().Load(nil, lookup(nil), &bytes.Buffer{})
 	want := `wrong settings (see cartero everything --help):
   DATABASE_URL: is required: mysql://user:password@host:port/database or sqlite://path
-  REDIS_URL: is required: redis://host:port/0, rediss://host:port/0 for TLS, or unix:///path
+  REDIS_URL: is required: redis://host:port/0, rediss://host:port/0 for TLS, unix:///path, redis-cluster://host:port,host:port or redis-sentinel://host:port,host:port/master
   SMTP_SERVER: is required: the host name or IP address of the relay, such as smtp.example.com
   API_KEY: is required: one key, or several separated by commas; openssl rand -hex 32 makes a good one`
 	if err == nil {
@@ -265,6 +265,10 @@ func TestURLs(t *testing.T) {
 		{"REDIS_URL", "redis://localhost/first", false},
 		{"REDIS_URL", "localhost:6379", false},
 		{"REDIS_URL", "unix://", false},
+		{"REDIS_URL", "redis-cluster://user:p%40ss@a:7000,b:7000,c", true},
+		{"REDIS_URL", "redis-cluster://a:7000/1", false},
+		{"REDIS_URL", "rediss-sentinel://:p@a,b/mymaster/1?sentinel_password=s", true},
+		{"REDIS_URL", "redis-sentinel://a,b", false},
 		{"SMTP_SERVER", "2001:db8::1", true},
 		{"SMTP_SERVER", "relay:25", false},
 		{"SMTP_FROM", `"quoted local"@example.com`, false},

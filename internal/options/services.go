@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cartero-mail/cartero/internal/queue/redisurl"
 )
 
 // Queue dialects and kinds of workers, as QUEUE_DIALECT and QUEUE_WORKERS name them.
@@ -75,7 +77,8 @@ func (o *Database) secrets() []string { return urlSecrets(o.URL) }
 
 // Redis says where the queue is.
 type Redis struct {
-	// URL is redis://, rediss:// or unix://, with user, password and database number.
+	// URL is redis://, rediss:// or unix://, with user, password and database number, or redis-cluster://,
+	// redis-sentinel:// or one of these with rediss, as package redisurl reads them.
 	URL string
 	// Embedded is set by commands that bring a Redis of their own where no URL is given.
 	Embedded bool
@@ -86,18 +89,27 @@ func (o *Redis) Bind(b *Binder) {
 	b.Area("Redis")
 	b.String(&o.URL, Spec{
 		Variable: "REDIS_URL", Required: !o.Embedded, Embedded: o.Embedded,
-		Meaning: "redis://user:password@host:port/0, rediss:// for TLS, or unix://path",
+		Meaning: "redis://user:password@host:port/0, unix://path, redis-cluster://user:password@host:port,host:port " +
+			"or redis-sentinel://user:password@host:port,host:port/master; rediss… for TLS",
 	})
 }
 
 // Validate implements Area.
 func (o *Redis) Validate() error {
-	const accepted = "must be redis://user:password@host:port/number, rediss:// for TLS, or unix:///path?db=number"
+	const accepted = "must be redis://user:password@host:port/number, unix:///path?db=number, " +
+		"redis-cluster://host:port,host:port or redis-sentinel://host:port,host:port/master; rediss… for TLS"
 	if o.URL == "" {
 		if o.Embedded {
 			return nil
 		}
-		return SettingError{"REDIS_URL", "is required: redis://host:port/0, rediss://host:port/0 for TLS, or unix:///path"}
+		return SettingError{"REDIS_URL", "is required: redis://host:port/0, rediss://host:port/0 for TLS, unix:///path, " +
+			"redis-cluster://host:port,host:port or redis-sentinel://host:port,host:port/master"}
+	}
+	if redisurl.Accepts(o.URL) {
+		if _, err := redisurl.Parse(o.URL); err != nil {
+			return SettingError{"REDIS_URL", err.Error()}
+		}
+		return nil
 	}
 	parsed, err := url.Parse(o.URL)
 	if err != nil {
@@ -120,7 +132,12 @@ func (o *Redis) Validate() error {
 	return SettingError{"REDIS_URL", accepted}
 }
 
-func (o *Redis) secrets() []string { return urlSecrets(o.URL) }
+func (o *Redis) secrets() []string {
+	if redisurl.Accepts(o.URL) {
+		return redisurl.Secrets(o.URL)
+	}
+	return urlSecrets(o.URL)
+}
 
 // urlSecrets returns the password in a URL, as written and decoded.
 func urlSecrets(text string) []string {
