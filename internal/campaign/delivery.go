@@ -78,4 +78,6 @@ type DueJob struct {
 	ID string
 	// Rings is how often the job was put into the queue; the next ring uses BullID(ID, Rings).
 	Rings int
+	// Priority is Bull's: 1 runs before all larger numbers, 0 after them.
+	Priority int
 }

@@ -35,4 +35,6 @@ type Queue interface {
 type Ring struct {
 	BullID string
 	JobID  string
+	// Priority is Bull's: 1 runs before all larger numbers, 0 after them.
+	Priority int
 }

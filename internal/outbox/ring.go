@@ -152,7 +152,7 @@ func (o *Outbox) ringBatch(ctx context.Context, due []campaign.DueJob, now time.
 
 	rings := make([]Ring, len(lost))
 	for i, job := range lost {
-		rings[i] = Ring{BullID: campaign.BullID(job.ID, job.Rings), JobID: job.ID}
+		rings[i] = Ring{BullID: campaign.BullID(job.ID, job.Rings), JobID: job.ID, Priority: job.Priority}
 	}
 	if err := o.cfg.Queue.Ring(ctx, rings); err != nil {
 		return &QueueError{fmt.Errorf("adding %d jobs to the queue: %w", len(rings), err)}

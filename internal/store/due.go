@@ -25,10 +25,10 @@ const (
 	campaignRuns = "c.`sealedAt` IS NOT NULL AND c.`cancelledAt` IS NULL AND c.`suspended` = FALSE" +
 		" AND (c.`holdUntil` IS NULL OR c.`holdUntil` <= @now)"
 
-	dueOfCampaigns = "SELECT j.`id`, j.`rings` FROM `EmailJob` j JOIN `Campaign` c ON c.`key` = j.`campaignKey`" +
+	dueOfCampaigns = "SELECT j.`id`, j.`rings`, c.`priority` FROM `EmailJob` j JOIN `Campaign` c ON c.`key` = j.`campaignKey`" +
 		" WHERE " + campaignRuns + " AND " + jobToRing + " AND (" + hasUntried + " OR " + hasDeferredDue + ")"
 
-	dueOfLegacy = "SELECT j.`id`, j.`rings` FROM `EmailJob` j" +
+	dueOfLegacy = "SELECT j.`id`, j.`rings`, 0 AS priority FROM `EmailJob` j" +
 		" WHERE j.`campaignKey` IS NULL AND " + jobToRing + " AND " + hasDeferredDue
 )
 
@@ -42,7 +42,7 @@ func (s *Store) DueJobs(
 	}
 	var due []campaign.DueJob
 	err := s.query(ctx, "looking for due jobs", func(db *gorm.DB) error {
-		return db.Raw(hinted(db, "SELECT d.`id`, d.`rings` FROM ("+statement+") d ORDER BY d.`id` LIMIT @limit"), map[string]any{
+		return db.Raw(hinted(db, "SELECT d.`id`, d.`rings`, d.`priority` FROM ("+statement+") d ORDER BY d.`id` LIMIT @limit"), map[string]any{
 			"key": key, "now": at(now), "rungBefore": at(rungBefore), "limit": limit,
 		}).Scan(&due).Error
 	})

@@ -9,6 +9,7 @@ import (
 	"net"
 
 	"github.com/go-sql-driver/mysql"
+	"gorm.io/gorm"
 )
 
 // Numbers of MySQL and MariaDB errors (the server's error reference).
@@ -39,7 +40,12 @@ const (
 	sqliteIOError  = 10
 	sqliteFull     = 13
 	sqliteCantOpen = 14
+	// sqliteConstraint is the primary code of every violated constraint.
+	sqliteConstraint = 19
 )
+
+// errRaced: another transaction wrote the same rows at the same time; made again, ours sees them.
+var errRaced = errors.New("somebody else wrote the same rows at the same time")
 
 // IsUnavailable reports whether err means that the database can't be used now and may be later: it is away, full,
 // read-only, overloaded, or refuses our credentials. Waiting and repeating is right; any other error is a fault in the
@@ -68,7 +74,7 @@ func IsUnavailable(err error) bool {
 // worthRepeating reports whether the same transaction may succeed if it is made again at once. A lost connection is
 // among these: whether the transaction was committed is unknown, and every one of ours may be repeated.
 func worthRepeating(err error) bool {
-	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) {
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, errRaced) {
 		return true
 	}
 	switch mysqlCode(err) {
@@ -80,6 +86,11 @@ func worthRepeating(err error) bool {
 		return true
 	}
 	return false
+}
+
+// isDuplicate reports whether a row was refused because its key is there.
+func isDuplicate(err error) bool {
+	return errors.Is(err, gorm.ErrDuplicatedKey) || sqliteCode(err) == sqliteConstraint
 }
 
 // mysqlCode returns the server's error number, or 0.

@@ -39,6 +39,12 @@ var migrations = []migration{
 		// The only index that a mail on its way moves in, twice: neither an announcement nor a renewed lease is in it.
 		createIndex{table: "Recipient", name: stateIndex, columns: "`jobId`, `state`, `nextAttemptAt`, `id`, `completedAt`"},
 	}},
+	{version: 3, name: "submissions", steps: []step{
+		addColumns{"Campaign", []column{
+			{"category", "VARCHAR(64) NOT NULL DEFAULT ''", "TEXT NOT NULL DEFAULT ''"},
+			{"priority", "INTEGER NOT NULL DEFAULT 0", "INTEGER NOT NULL DEFAULT 0"},
+		}},
+	}},
 }
 
 // stateIndex is the index that claims read in the order of ids, and tallies alone.

@@ -28,6 +28,8 @@ type campaignRow struct {
 	SealedAt        stamp  `gorm:"column:sealedAt"`
 	StartedAt       stamp  `gorm:"column:startedAt"`
 	CancelledAt     stamp  `gorm:"column:cancelledAt"`
+	Category        string `gorm:"column:category"`
+	Priority        int    `gorm:"column:priority"`
 }
 
 // TableName implements gorm's schema.Tabler.

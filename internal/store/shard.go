@@ -76,14 +76,20 @@ var recipientInsert = []string{"ID", "JobID", "Email", "Name", "Status", "State"
 // insertRecipients leaves the rows that are there alone. On MySQL that is ON DUPLICATE KEY UPDATE, not INSERT IGNORE,
 // which would also swallow a value that does not fit.
 func insertRecipients(tx *gorm.DB, rows []recipientRow) error {
+	return insertBySize(rows, recipientRow.size, func(chunk []recipientRow) error {
+		return tx.Clauses(clause.OnConflict{DoNothing: true}).Select(recipientInsert).Create(&chunk).Error
+	})
+}
+
+// insertBySize calls insert with the rows, at most insertRows and about insertBytes at a time.
+func insertBySize[T any](rows []T, size func(T) int, insert func(chunk []T) error) error {
 	for len(rows) > 0 {
-		n, size := 0, 0
-		for n < len(rows) && n < insertRows && (n == 0 || size+rows[n].size() <= insertBytes) {
-			size += rows[n].size()
+		n, bytes := 0, 0
+		for n < len(rows) && n < insertRows && (n == 0 || bytes+size(rows[n]) <= insertBytes) {
+			bytes += size(rows[n])
 			n++
 		}
-		chunk := rows[:n]
-		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Select(recipientInsert).Create(&chunk).Error; err != nil {
+		if err := insert(rows[:n:n]); err != nil {
 			return err
 		}
 		rows = rows[n:]
@@ -96,6 +102,10 @@ func (r recipientRow) size() int {
 	const rest = 128 // ids, states, punctuation
 	return rest + len(r.Email) + len(deref(r.Name)) + len(deref(r.Variables)) + len(deref(r.Address))
 }
+
+func (r jobRow) size() int      { return 256 + len(r.Subject) + len(r.Body) }
+func (r campaignRow) size() int { return 512 + len(r.Key) + len(r.Content) }
+func (r leaseRow) size() int    { return 128 }
 
 func newRecipientRow(jobID string, position int, recipient campaign.Recipient) (recipientRow, error) {
 	if recipient.Address == "" || !utf8.ValidString(recipient.Address) || !utf8.ValidString(recipient.Name) {

@@ -95,7 +95,7 @@ var outboxTests = map[string]func(s *scene){
 		s.equal("of all", s.due("", minute(2), minute(2)), all)
 		some, err := s.DueJobs(s.ctx(), "", minute(2), minute(2), 3)
 		s.must(err)
-		s.equal("at most three", fmt.Sprint(some), fmt.Sprintf("[{%s 0} {%s 0} {%s 0}]", all[0], all[1], all[2]))
+		s.equal("at most three", fmt.Sprint(some), fmt.Sprintf("[{%s 0 0} {%s 0 0} {%s 0 0}]", all[0], all[1], all[2]))
 	},
 
 	"a legacy job is due only for what Cartero deferred": func(s *scene) {

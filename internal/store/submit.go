@@ -1,0 +1,207 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// Submit writes submissions in one transaction, each sealed from the start, and returns what became of them, in order. A
+// key that is known, or that came twice, is left alone.
+//
+// Without a lease they count as rung at their creation: the caller rings them next, and if it does not live to, the outbox
+// does. Born under a lease, their recipients are announced at now and their jobs started; the outbox leaves them alone
+// until the lease ends.
+func (s *Store) Submit(
+	ctx context.Context, mails []campaign.Submission, lease *campaign.Lease, now time.Time,
+) ([]campaign.Submitted, error) {
+	rows := make([]submissionRows, len(mails))
+	for i, mail := range mails {
+		var err error
+		if rows[i], err = newSubmissionRows(mail, lease, now); err != nil {
+			return nil, fmt.Errorf("writing mails: mail %d: %w", i, err)
+		}
+	}
+	var submitted []campaign.Submitted
+	err := s.write(ctx, "writing mails", func(tx *gorm.DB) error {
+		known, err := knownRecords(tx, mails)
+		if err != nil {
+			return err
+		}
+		ours, err := leasedBefore(tx, lease, len(known))
+		if err != nil {
+			return err
+		}
+		submitted = make([]campaign.Submitted, len(mails))
+		var fresh []submissionRows
+		for i, mail := range mails {
+			record, ok := known[mail.Key]
+			if !ok {
+				fresh = append(fresh, rows[i])
+				if record, err = rows[i].campaign.record(); err != nil {
+					return err
+				}
+				known[mail.Key] = record
+			}
+			submitted[i].Record = record
+			if !ok || ours[mail.JobID()] {
+				submitted[i].Created, submitted[i].Claimed = true, rows[i].claimed
+				delete(ours, mail.JobID())
+			}
+		}
+		return insertSubmissions(tx, fresh)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return submitted, nil
+}
+
+// knownRecords returns the records of those keys that are in the database.
+func knownRecords(tx *gorm.DB, mails []campaign.Submission) (map[string]campaign.Record, error) {
+	keys := make([]string, len(mails))
+	for i, mail := range mails {
+		keys[i] = mail.Key
+	}
+	known := map[string]campaign.Record{}
+	err := eachChunk(keys, func(keys []string) error {
+		var rows []campaignRow
+		if err := tx.Select(recordColumns).Where("`key` IN ?", keys).Find(&rows).Error; err != nil {
+			return fmt.Errorf("looking for known keys: %w", err)
+		}
+		for _, row := range rows {
+			record, err := row.record()
+			if err != nil {
+				return err
+			}
+			known[row.Key] = record
+		}
+		return nil
+	})
+	return known, err
+}
+
+// leasedBefore returns the jobs that an earlier try of the same call wrote, whose commit was carried out and its reply
+// lost: they hold the call's own lease.
+func leasedBefore(tx *gorm.DB, lease *campaign.Lease, known int) (map[string]bool, error) {
+	if lease == nil || known == 0 {
+		return nil, nil //nolint:nilnil // an empty set
+	}
+	var jobs []string
+	if err := tx.Model(&leaseRow{}).Where("`token` = ?", lease.Token).Pluck("jobId", &jobs).Error; err != nil {
+		return nil, fmt.Errorf("looking for leased jobs: %w", err)
+	}
+	ours := make(map[string]bool, len(jobs))
+	for _, job := range jobs {
+		ours[job] = true
+	}
+	return ours, nil
+}
+
+// submissionRows are what one submission is written as.
+type submissionRows struct {
+	campaign   campaignRow
+	job        jobRow
+	recipients []recipientRow
+	lease      *leaseRow
+	claimed    []campaign.Claimed
+}
+
+func newSubmissionRows(mail campaign.Submission, lease *campaign.Lease, now time.Time) (submissionRows, error) {
+	content, err := json.Marshal(mail.Content)
+	if err != nil {
+		return submissionRows{}, err
+	}
+	count, created, shard := int64(len(mail.Recipients)), at(mail.CreatedAt), 0
+	rows := submissionRows{
+		campaign: campaignRow{
+			Key: mail.Key, Origin: string(campaign.OriginHTTP), Category: mail.Category, Priority: mail.Priority,
+			ContentHash: mail.Content.Hash(), ListHash: mail.ListHash(), Content: string(content),
+			JobSize: campaign.MaxSubmission, TotalRecipients: count, TotalJobs: 1, InvalidLines: "[]",
+			CreatedAt: created, SealedAt: at(now),
+		},
+		job: jobRow{
+			ID: mail.JobID(), Subject: cut(mail.Content.Subject, legacyWidth), Body: mail.Content.LegacyBody(),
+			Status: string(campaign.JobPending), TotalEmails: count, CreatedAt: created,
+			CampaignKey: &mail.Key, Shard: &shard, Rings: 1, RungAt: at(now),
+		},
+	}
+	for i, recipient := range mail.Recipients {
+		row, err := newRecipientRow(rows.job.ID, i, recipient)
+		if err != nil {
+			return submissionRows{}, fmt.Errorf("recipient %d: %w", i, err)
+		}
+		rows.recipients = append(rows.recipients, row)
+	}
+	if lease != nil {
+		rows.claim(mail, *lease, now)
+	}
+	return rows, nil
+}
+
+// claim has the rows written as after StartJob, Claim and Announce.
+func (r *submissionRows) claim(mail campaign.Submission, lease campaign.Lease, now time.Time) {
+	r.campaign.StartedAt = at(now)
+	r.job.Status, r.job.StartedAt = string(campaign.JobProcessing), at(now)
+	r.job.RungAt = at(lease.Until)
+	r.lease = &leaseRow{Token: lease.Token, JobID: r.job.ID, Until: at(lease.Until)}
+	active, doubt := string(campaign.StateActive), announcedError
+	for i := range r.recipients {
+		row := &r.recipients[i]
+		row.State, row.Status, row.Error = &active, string(campaign.LegacyFailed), &doubt
+		row.LeaseToken, row.AnnouncedAt = &lease.Token, at(now)
+		r.claimed = append(r.claimed, campaign.Claimed{ID: row.ID, Recipient: mail.Recipients[i]})
+	}
+}
+
+// submittedColumns are the columns of a submission's new recipients.
+var submittedColumns = append([]string{"Error", "LeaseToken", "AnnouncedAt"}, recipientInsert...)
+
+func insertSubmissions(tx *gorm.DB, rows []submissionRows) error {
+	var (
+		campaigns  []campaignRow
+		jobs       []jobRow
+		recipients []recipientRow
+		leases     []leaseRow
+	)
+	for _, row := range rows {
+		campaigns, jobs = append(campaigns, row.campaign), append(jobs, row.job)
+		recipients = append(recipients, row.recipients...)
+		if row.lease != nil {
+			leases = append(leases, *row.lease)
+		}
+	}
+	if len(campaigns) == 0 {
+		return nil
+	}
+	for _, insert := range []func() error{
+		func() error {
+			return insertBySize(campaigns, campaignRow.size, func(c []campaignRow) error { return tx.Create(&c).Error })
+		},
+		func() error {
+			return insertBySize(jobs, jobRow.size, func(c []jobRow) error { return tx.Create(&c).Error })
+		},
+		func() error {
+			return insertBySize(recipients, recipientRow.size, func(c []recipientRow) error {
+				return tx.Select(submittedColumns).Create(&c).Error
+			})
+		},
+		func() error {
+			return insertBySize(leases, leaseRow.size, func(c []leaseRow) error { return tx.Create(&c).Error })
+		},
+	} {
+		err := insert()
+		if isDuplicate(err) { // somebody else wrote the same key since we looked: the next try finds it
+			return errRaced
+		}
+		if err != nil {
+			return fmt.Errorf("inserting: %w", err)
+		}
+	}
+	return nil
+}
