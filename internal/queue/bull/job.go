@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // DefaultName is the name of a job that was given none.
@@ -44,6 +45,45 @@ type Opts struct {
 	RemoveOnFail     Keep
 	// StackTraceLimit keeps the last n stack traces of failed attempts; 0 keeps all.
 	StackTraceLimit int
+	// Debounce drops the job while another one with the same debounce id holds it. Bull knows it from 4.16 on.
+	Debounce Debounce
+}
+
+// Debounce makes adding the same thing often one job. The zero value does not.
+type Debounce struct {
+	// ID is what the jobs have in common: 1 to 256 characters.
+	ID string
+	// TTL is how long the first job holds the id, even after it has ended; 0: until it completes, fails for good or is
+	// removed.
+	TTL time.Duration
+}
+
+// MarshalJSON writes Bull's form, with the time in milliseconds.
+func (d Debounce) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		ID  string `json:"id"`
+		TTL int64  `json:"ttl,omitempty"`
+	}{d.ID, d.TTL.Milliseconds()})
+}
+
+// args are the last two arguments of the add script.
+func (d Debounce) args() (id string, ttl any) {
+	if d.TTL == 0 {
+		return d.ID, ""
+	}
+	return d.ID, d.TTL.Milliseconds()
+}
+
+func (d Debounce) validate() error {
+	switch {
+	case d == Debounce{}:
+		return nil
+	case d.ID == "" || utf8.RuneCountInString(d.ID) > 256 || !utf8.ValidString(d.ID):
+		return errors.New("debounce.id must have 1 to 256 characters")
+	case d.TTL < 0 || d.TTL > 0 && d.TTL < time.Millisecond:
+		return errors.New("debounce.ttl must be at least a millisecond, or 0 for none")
+	}
+	return nil
 }
 
 // BackoffType is how the time between two attempts grows.
@@ -73,17 +113,18 @@ func (b Backoff) MarshalJSON() ([]byte, error) {
 // optsJSON is the stored form. No field is ever null: Bull's finishing script aborts half-way on a null removeOnComplete
 // or removeOnFail, and the job is in no list from then on.
 type optsJSON struct {
-	JobID            string  `json:"jobId,omitempty"`
-	Priority         int     `json:"priority,omitempty"`
-	LIFO             bool    `json:"lifo,omitempty"`
-	Timeout          int64   `json:"timeout,omitempty"`
-	Backoff          Backoff `json:"backoff,omitzero"`
-	RemoveOnComplete Keep    `json:"removeOnComplete,omitzero"`
-	RemoveOnFail     Keep    `json:"removeOnFail,omitzero"`
-	StackTraceLimit  int     `json:"stackTraceLimit,omitempty"`
-	Attempts         int     `json:"attempts"`
-	Delay            int64   `json:"delay"`
-	Timestamp        int64   `json:"timestamp"`
+	JobID            string   `json:"jobId,omitempty"`
+	Priority         int      `json:"priority,omitempty"`
+	LIFO             bool     `json:"lifo,omitempty"`
+	Timeout          int64    `json:"timeout,omitempty"`
+	Backoff          Backoff  `json:"backoff,omitzero"`
+	RemoveOnComplete Keep     `json:"removeOnComplete,omitzero"`
+	RemoveOnFail     Keep     `json:"removeOnFail,omitzero"`
+	StackTraceLimit  int      `json:"stackTraceLimit,omitempty"`
+	Debounce         Debounce `json:"debounce,omitzero"`
+	Attempts         int      `json:"attempts"`
+	Delay            int64    `json:"delay"`
+	Timestamp        int64    `json:"timestamp"`
 }
 
 // encode renders the options as Bull stores them.
@@ -97,6 +138,7 @@ func (j Job) encodeOpts(timestamp int64) (string, error) {
 		RemoveOnComplete: j.Opts.RemoveOnComplete,
 		RemoveOnFail:     j.Opts.RemoveOnFail,
 		StackTraceLimit:  j.Opts.StackTraceLimit,
+		Debounce:         j.Opts.Debounce,
 		Attempts:         max(j.Opts.Attempts, 1),
 		Delay:            j.Opts.Delay.Milliseconds(),
 		Timestamp:        timestamp,
@@ -176,6 +218,9 @@ func (o Opts) validate() error {
 	}
 	if o.Backoff.Delay < 0 {
 		wrong("backoff.delay must not be negative")
+	}
+	if err := o.Debounce.validate(); err != nil {
+		errs = append(errs, err)
 	}
 	for name, keep := range map[string]Keep{"removeOnComplete": o.RemoveOnComplete, "removeOnFail": o.RemoveOnFail} {
 		if keep.age < 0 || keep.count < 0 {

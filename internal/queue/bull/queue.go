@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/cartero-mail/cartero/internal/outbox"
+	"github.com/cartero-mail/cartero/internal/queue/conn"
 )
 
 const (
@@ -39,9 +40,13 @@ func New(client redis.UniversalClient, config Config) (*Queue, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
+	k := newKeys(config.Prefix, config.Queue)
+	if err := conn.CheckSlot(client, k.base); err != nil {
+		return nil, err
+	}
 	return &Queue{
 		config: config,
-		keys:   newKeys(config.Prefix, config.Queue),
+		keys:   k,
 		client: client,
 		token:  uuid.NewString(),
 	}, nil
@@ -54,8 +59,9 @@ func (q *Queue) now() int64 { return q.config.Now().UnixMilli() }
 
 // Added is what became of one job.
 type Added struct {
+	// ID is the job's, or, where Opts.Debounce dropped it, that of the job that holds the debounce id.
 	ID string
-	// Created is false if the queue knew the id: then nothing was written.
+	// Created is false if the queue knew the id, or another job holds the debounce id: then nothing was written.
 	Created bool
 }
 
@@ -112,14 +118,19 @@ func (q *Queue) addArgs(job Job) ([]any, error) {
 	if err := job.Validate(); err != nil {
 		return nil, err
 	}
+	var err error
+	if job.ID, err = q.groupedID(job); err != nil {
+		return nil, &InvalidJobError{ID: job.ID, Err: err}
+	}
 	now := q.now()
 	opts, err := job.encodeOpts(now)
 	if err != nil {
 		return nil, &InvalidJobError{ID: job.ID, Err: err}
 	}
+	debounce, ttl := job.Opts.Debounce.args()
 	return []any{
 		q.keys.base, job.ID, orDefault(job.Name), job.Data, opts,
-		now, job.Opts.Delay.Milliseconds(), job.Opts.Priority, pushCommand(job.Opts.LIFO), q.token,
+		now, job.Opts.Delay.Milliseconds(), job.Opts.Priority, pushCommand(job.Opts.LIFO), q.token, debounce, ttl,
 	}, nil
 }
 

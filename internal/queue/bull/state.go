@@ -45,9 +45,7 @@ func (q *Queue) State(ctx context.Context, ids []string) (map[string]State, erro
 		}
 		calls = append(calls, args)
 	}
-	k := q.keys
-	keys := []string{k.wait(), k.paused(), k.active(), k.delayed(), k.completed(), k.failed()}
-	cmds, err := stateScript.pipeline(ctx, q.client, keys, calls)
+	cmds, err := stateScript.pipeline(ctx, q.client, q.stateKeys(), calls)
 	if err != nil {
 		return nil, fmt.Errorf("reading the state of jobs in queue %s: %w", q.config.Queue, err)
 	}
@@ -61,6 +59,11 @@ func (q *Queue) State(ctx context.Context, ids []string) (map[string]State, erro
 		}
 	}
 	return states, nil
+}
+
+func (q *Queue) stateKeys() []string {
+	k := q.keys
+	return []string{k.wait(), k.paused(), k.active(), k.delayed(), k.completed(), k.failed()}
 }
 
 // Counts is how many jobs are in which state.
