@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,12 +20,14 @@ import (
 	"github.com/cartero-mail/cartero/internal/queue/conn"
 )
 
+type testCase struct {
+	name string
+	test func(*testing.T, *fixture)
+}
+
 // Run runs the suite. newRedis returns the URL of a server, which may be shared: each case has keys of its own.
 func Run(t *testing.T, newRedis func(t *testing.T) string) {
-	cases := []struct {
-		name string
-		test func(*testing.T, *fixture)
-	}{
+	cases := []testCase{
 		{"AddWritesWhatBullWrites", testAdd},
 		{"AddKnownID", testAddKnownID},
 		{"AddByPriority", testAddByPriority},
@@ -59,7 +62,7 @@ func Run(t *testing.T, newRedis func(t *testing.T) string) {
 		{"ConsumerTakesOver", testConsumerTakesOver},
 		{"ConsumerRespectsPause", testConsumerRespectsPause},
 	}
-	for _, c := range cases {
+	for _, c := range slices.Concat(cases, consumerCases) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.test(t, newFixture(t, newRedis(t)))
