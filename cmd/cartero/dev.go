@@ -49,7 +49,7 @@ type devSettings struct {
 }
 
 func runDev(ctx context.Context, c cli) (err error) {
-	s := &devSettings{}
+	s := &devSettings{queue: options.Queue{BullOnly: true}}
 	s.database.Embedded, s.redis.Embedded, s.smtp.Embedded = true, true, true
 	s.worker.Embedded, s.facade.Embedded, s.operator.Embedded = true, true, true
 	c.env = withDefaults(c.env, devDefaults)
@@ -208,7 +208,7 @@ func (st *stack) run(ctx context.Context, c cli, s *devSettings) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p, ctx := newProcess(ctx, c.stderr, s.telemetry, &s.database, &s.redis, &s.smtp, &s.facade)
-	db, queue, closeBoth, err := openBackends(ctx, s.database, s.redis, s.queue)
+	db, queue, closeBoth, err := openBackends(ctx, s.database, s.redis, s.queue, openQueue)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/cartero-mail/cartero/internal/mail"
 	"github.com/cartero-mail/cartero/internal/options"
 	"github.com/cartero-mail/cartero/internal/outbox"
-	"github.com/cartero-mail/cartero/internal/queue/bull"
 	"github.com/cartero-mail/cartero/internal/store"
 	"github.com/cartero-mail/cartero/internal/telemetry"
 )
@@ -37,7 +36,7 @@ func runFacade(ctx context.Context, c cli) (err error) {
 		return err
 	}
 	p, ctx := newProcess(ctx, c.stderr, t, &database, &redis, &o)
-	db, queue, closeBoth, err := openBackends(ctx, database, redis, queueOpt)
+	db, queue, closeBoth, err := openBackends(ctx, database, redis, queueOpt, openProducer)
 	if err != nil {
 		return err
 	}
@@ -83,7 +82,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 // serveFacade answers from the first moment; until the gate is opened, all but the probes with 503.
 func (p *process) serveFacade(
 	ctx context.Context, listener net.Listener, o options.Facade, queueOpt options.Queue, from mail.Address,
-	db *store.Store, queue *bull.Queue, box *outbox.Outbox,
+	db *store.Store, queue producer, box *outbox.Outbox,
 ) (*startGate, error) {
 	handler, err := facade.New(facade.Config{
 		Ledger:   db,

@@ -47,7 +47,7 @@ func runOperator(ctx context.Context, c cli) (err error) {
 	if err != nil {
 		return err
 	}
-	db, queue, closeBoth, err := openBackends(ctx, database, redis, queueOpt)
+	db, queue, closeBoth, err := openBackends(ctx, database, redis, queueOpt, openProducer)
 	if err != nil {
 		return err
 	}

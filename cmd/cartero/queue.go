@@ -8,6 +8,7 @@ import (
 	"github.com/cartero-mail/cartero/internal/options"
 	"github.com/cartero-mail/cartero/internal/outbox"
 	"github.com/cartero-mail/cartero/internal/queue/bull"
+	"github.com/cartero-mail/cartero/internal/queue/bullmq"
 	"github.com/cartero-mail/cartero/internal/queue/conn"
 	"github.com/cartero-mail/cartero/internal/store"
 	"github.com/cartero-mail/cartero/internal/telemetry"
@@ -35,17 +36,45 @@ func openQueue(redis options.Redis, o options.Queue) (*bull.Queue, func() error,
 	return queue, client.Close, nil
 }
 
-// openBackends opens what every part works on, and returns what closes both. Neither is asked anything yet.
-func openBackends(
-	ctx context.Context, database options.Database, redis options.Redis, o options.Queue,
-) (*store.Store, *bull.Queue, func() error, error) {
-	db, err := openStore(ctx, database)
-	if err != nil {
-		return nil, nil, nil, err
+// producer is a queue as those parts see it that only add to it, whatever its dialect.
+type producer interface {
+	outbox.Queue
+	CheckDialect(ctx context.Context) error
+	EvictionPolicy(ctx context.Context) (string, error)
+	Counts(ctx context.Context) (bull.Counts, error)
+	Ping(ctx context.Context) error
+}
+
+// openProducer is openQueue in the dialect that is set.
+func openProducer(redis options.Redis, o options.Queue) (producer, func() error, error) {
+	if o.Dialect != options.DialectBullMQ {
+		return openQueue(redis, o)
 	}
-	queue, closeQueue, err := openQueue(redis, o)
+	client, err := conn.Open(redis.URL)
 	if err != nil {
-		return nil, nil, nil, errors.Join(err, db.Close())
+		return nil, nil, err
+	}
+	queue, err := bullmq.New(client, bullmq.Config{Prefix: o.Prefix, Queue: o.Name, Major: o.BullMQMajor()})
+	if err != nil {
+		return nil, nil, err
+	}
+	return queue, client.Close, nil
+}
+
+// opener is openQueue or openProducer.
+type opener[Q any] func(redis options.Redis, o options.Queue) (queue Q, closeQueue func() error, err error)
+
+// openBackends opens what every part works on, and returns what closes both. Neither is asked anything yet.
+func openBackends[Q any](
+	ctx context.Context, database options.Database, redis options.Redis, o options.Queue, open opener[Q],
+) (db *store.Store, queue Q, closeBoth func() error, err error) {
+	db, err = openStore(ctx, database)
+	if err != nil {
+		return nil, queue, nil, err
+	}
+	queue, closeQueue, err := open(redis, o)
+	if err != nil {
+		return nil, queue, nil, errors.Join(err, db.Close())
 	}
 	return db, queue, func() error { return errors.Join(closeQueue(), db.Close()) }, nil
 }
@@ -68,7 +97,7 @@ func maxStalledCount(n int) int {
 
 // checkQueue refuses a queue of another dialect and warns of a Redis that may forget. A Redis that is away is no reason
 // not to start: dialectGate asks again.
-func (p *process) checkQueue(ctx context.Context, queue *bull.Queue) error {
+func (p *process) checkQueue(ctx context.Context, queue producer) error {
 	if err := queue.CheckDialect(ctx); err != nil {
 		if !bull.IsUnavailable(err) {
 			return err
@@ -85,7 +114,8 @@ func (p *process) checkQueue(ctx context.Context, queue *bull.Queue) error {
 
 // dialectGate lets nothing into a queue before its dialect was checked once.
 type dialectGate struct {
-	*bull.Queue
+	producer
+
 	checked atomic.Bool
 }
 
@@ -97,19 +127,19 @@ func (g *dialectGate) Ring(ctx context.Context, rings []outbox.Ring) error {
 		}
 		g.checked.Store(true)
 	}
-	return g.Queue.Ring(ctx, rings)
+	return g.producer.Ring(ctx, rings)
 }
 
-func (p *process) newOutbox(db *store.Store, queue *bull.Queue, o options.Outbox) (*outbox.Outbox, error) {
+func (p *process) newOutbox(db *store.Store, queue producer, o options.Outbox) (*outbox.Outbox, error) {
 	return outbox.New(outbox.Config{
 		Store:         db,
-		Queue:         &dialectGate{Queue: queue},
+		Queue:         &dialectGate{producer: queue},
 		SweepInterval: o.SweepInterval,
 		Logger:        p.logger,
 		Metrics:       telemetry.NewOutboxMetrics(p.registry),
 	})
 }
 
-func queueCheck(queue *bull.Queue) telemetry.Check {
+func queueCheck(queue producer) telemetry.Check {
 	return telemetry.Check{Name: "queue", Probe: queue.Ping}
 }

@@ -34,7 +34,7 @@ func runWorker(ctx context.Context, c cli) (err error) {
 	var (
 		s        workerSettings
 		database options.Database
-		queueOpt options.Queue
+		queueOpt = options.Queue{BullOnly: true}
 		sweep    options.Outbox
 		t        options.Telemetry
 	)
@@ -44,7 +44,7 @@ func runWorker(ctx context.Context, c cli) (err error) {
 		return err
 	}
 	p, ctx := newProcess(ctx, c.stderr, t, &database, &s.redis, &s.smtp)
-	db, queue, closeBoth, err := openBackends(ctx, database, s.redis, queueOpt)
+	db, queue, closeBoth, err := openBackends(ctx, database, s.redis, queueOpt, openQueue)
 	if err != nil {
 		return err
 	}

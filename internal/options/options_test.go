@@ -73,7 +73,7 @@ func defaults(t *testing.T) all {
 		Database: options.Database{URL: "mysql://root:p%40ss@db:3306/worker_db", MigrateOnStart: true},
 		Redis:    options.Redis{URL: "redis://redis:6379/0"},
 		Queue: options.Queue{
-			Name: "email-queue", Prefix: "bull", Dialect: "bull", Workers: "cartero", MaxSize: 10000,
+			Name: "email-queue", Prefix: "bull", Dialect: "bull", BullMQVersion: "auto", Workers: "cartero", MaxSize: 10000,
 			LockDuration: 30 * time.Second, StalledInterval: 30 * time.Second, MaxStalledCount: 1, LimiterDuration: time.Second,
 		},
 		SMTP: options.SMTP{Server: "smtp.example.com", Port: 587, UseTLS: true, MaxConnections: 10, HELOName: host},
@@ -138,6 +138,13 @@ func TestLoad(t *testing.T) {
 			},
 		},
 		{
+			name: "BullMQ means workers of others",
+			env:  with(map[string]string{"QUEUE_DIALECT": "BullMQ", "BULLMQ_VERSION": "6", "QUEUE_WORKERS": "cartero"}),
+			want: func(a *all) {
+				a.Queue.Dialect, a.Queue.BullMQVersion, a.Queue.Workers = options.DialectBullMQ, "6", options.WorkersMixed
+			},
+		},
+		{
 			name: "flags outrank variables",
 			args: []string{"--smtp-server=relay", "--smtp-port", "25", "--smtp-use-tls=false", "-worker-journal-sync", "--queue-name-email="},
 			env:  with(map[string]string{"SMTP_PORT": "wrong", "QUEUE_NAME_EMAIL": "mails"}),
@@ -162,10 +169,25 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func TestBullMQIsForProducers(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]int{"auto": 0, "5": 5, "6": 6} {
+		if got := (&options.Queue{BullMQVersion: version}).BullMQMajor(); got != want {
+			t.Errorf("BULLMQ_VERSION=%s is %d, want %d", version, got, want)
+		}
+	}
+	got := (&options.Queue{Dialect: options.DialectBullMQ, BullOnly: true}).Validate()
+	want := options.SettingError{"QUEUE_DIALECT", "must be bull here: with bullmq only operator and facade run, " +
+		"and workers built on the npm package bullmq take the jobs"}
+	if !errors.Is(got, want) {
+		t.Errorf("Validate for a worker = %v, want %v", got, want)
+	}
+}
+
 func TestLoadRefusesEverythingAtOnce(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{
-		"DATABASE_URL": "mysql://root:hunter2@@:x/", "REDIS_URL": "http://:hunter2@redis", "QUEUE_DIALECT": "bullmq",
+		"DATABASE_URL": "mysql://root:hunter2@@:x/", "REDIS_URL": "http://:hunter2@redis", "QUEUE_DIALECT": "hunter2",
 		"QUEUE_MAXSIZE": "0", "BULL_LOCK_DURATION": "30", "SMTP_SERVER": "smtp://hunter2@relay", "SMTP_PORT": "hunter2",
 		"SMTP_PASSWORD": "hunter2", "SMTP_USE_TLS": "maybe", "SMTP_FROM": "hunter2", "WORKER_LEASE": "5s",
 		"RETRY_INITIAL_BACKOFF": "5h", "API_KEY": "hunter2 hunter2", "FACADE_MAX_BODY": "lots", "WATCH_NAMESPACE": "a,b",
@@ -179,6 +201,7 @@ func TestLoadRefusesEverythingAtOnce(t *testing.T) {
 	}
 	want := `wrong settings (see cartero everything --help):
   --smpt-server: there is no such flag (--help lists them)
+  QUEUE_DIALECT: must be bull or bullmq
   QUEUE_MAXSIZE: must be a whole number from 1 to 100000000
   BULL_LOCK_DURATION: is a number without a unit: add one, such as 500ms, 10s, 5m or 2h
   SMTP_PORT: must be a whole number from 1 to 65535
@@ -190,7 +213,6 @@ func TestLoadRefusesEverythingAtOnce(t *testing.T) {
   LOG_FORMAT: must be json or text
   DATABASE_URL: must be mysql://user:password@host:port/database or sqlite://path; user and password must be percent-encoded (@ is %40, # is %23, / is %2F)
   REDIS_URL: must be redis://user:password@host:port/number, unix:///path?db=number, redis-cluster://host:port,host:port or redis-sentinel://host:port,host:port/master; rediss… for TLS
-  QUEUE_DIALECT: bullmq is not supported yet: use bull, with workers built on the npm package bull
   QUEUE_NAME_EMAIL: must be a name without blanks or colons
   SMTP_FROM: must be one e-mail address, such as news@example.com or News <news@example.com>
   SMTP_SERVER: must be a host name or IP address alone: no scheme, user or path (the port is SMTP_PORT)

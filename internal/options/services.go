@@ -17,6 +17,9 @@ const (
 	DialectBullMQ  = "bullmq"
 	WorkersCartero = "cartero"
 	WorkersMixed   = "mixed"
+
+	// BullMQVersionAuto is the BULLMQ_VERSION that leaves it to the queue.
+	BullMQVersionAuto = "auto"
 )
 
 // Database says where the rows are.
@@ -175,9 +178,13 @@ type Queue struct {
 	// Name and Prefix make the keys: <prefix>:<name>:…
 	Name   string
 	Prefix string
-	// Dialect is DialectBull.
+	// Dialect is DialectBull or DialectBullMQ.
 	Dialect string
-	// Workers is WorkersMixed where Node workers share the queue, else WorkersCartero.
+	// BullMQVersion is BullMQVersionAuto, "5" or "6"; see BullMQMajor.
+	BullMQVersion string
+	// BullOnly is set by commands that do more with a queue than add to it: they refuse DialectBullMQ.
+	BullOnly bool
+	// Workers is WorkersMixed where Node workers take jobs, always so with DialectBullMQ, else WorkersCartero.
 	Workers string
 	// MaxSize is the number of waiting jobs at which the facade answers 503.
 	MaxSize int
@@ -201,11 +208,15 @@ func (o *Queue) Bind(b *Binder) {
 	b.String(&o.Prefix, Spec{Variable: "BULL_PREFIX", Default: "bull", Meaning: "prefix of the queue's keys in Redis"})
 	b.Enum(&o.Dialect, Spec{
 		Variable: "QUEUE_DIALECT", Default: DialectBull,
-		Meaning: "bull; bullmq is not supported yet",
+		Meaning: "bull, or bullmq where all workers are built on the npm package bullmq (operator and facade only)",
 	}, DialectBull, DialectBullMQ)
+	b.Enum(&o.BullMQVersion, Spec{
+		Variable: "BULLMQ_VERSION", Default: BullMQVersionAuto,
+		Meaning: "major version of those workers: 5, 6, or auto for what BullMQ has written into the queue, else 5",
+	}, BullMQVersionAuto, "5", "6")
 	b.Enum(&o.Workers, Spec{
 		Variable: "QUEUE_WORKERS", Default: WorkersCartero,
-		Meaning: "cartero, or mixed where Node workers share the queue",
+		Meaning: "cartero, or mixed where Node workers share the queue; always mixed with QUEUE_DIALECT=bullmq",
 	}, WorkersCartero, WorkersMixed)
 	b.Int(&o.MaxSize, Spec{
 		Variable: "QUEUE_MAXSIZE", Default: "10000",
@@ -237,11 +248,21 @@ func (o *Queue) Bind(b *Binder) {
 	}, 0, 1_000_000)
 }
 
-// Validate implements Area.
+// BullMQMajor is the major version of BullMQ that the workers have; 0 for what the queue says.
+func (o *Queue) BullMQMajor() int {
+	major, _ := strconv.Atoi(o.BullMQVersion) // "auto" is 0
+	return major
+}
+
+// Validate implements Area. It derives Workers where the dialect decides it.
 func (o *Queue) Validate() error {
 	var problems []error
 	if o.Dialect == DialectBullMQ {
-		problems = append(problems, SettingError{"QUEUE_DIALECT", "bullmq is not supported yet: use bull, with workers built on the npm package bull"})
+		o.Workers = WorkersMixed // Cartero's own worker is none of them
+		if o.BullOnly {
+			problems = append(problems, SettingError{"QUEUE_DIALECT", "must be bull here: with bullmq only operator and facade run, " +
+				"and workers built on the npm package bullmq take the jobs"})
+		}
 	}
 	// Braces are Redis Cluster's hash tags: they keep a queue's keys in one slot.
 	if strings.ContainsAny(o.Name, " \t\r\n:") {

@@ -137,7 +137,7 @@ func TestWrongSettings(t *testing.T) {
 		},
 		{
 			"operator",
-			harness.Env{"LEADER_ELECT": "perhaps", "QUEUE_DIALECT": "bullmq", "SWEEP_INTERVAL": "0s"},
+			harness.Env{"LEADER_ELECT": "perhaps", "QUEUE_DIALECT": "rabbit", "SWEEP_INTERVAL": "0s"},
 			[]string{"DATABASE_URL", "REDIS_URL", "LEADER_ELECT", "QUEUE_DIALECT", "SWEEP_INTERVAL"},
 		},
 		{"facade", harness.Env{"SERVICE_PORT": "http"}, []string{"API_KEY", "DATABASE_URL", "REDIS_URL", "SERVICE_PORT"}},
