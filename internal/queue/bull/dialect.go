@@ -3,6 +3,8 @@ package bull
 import (
 	"context"
 	"fmt"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // DialectError says that a queue can't be used as it is: it bears the traces of another library, or needs what this
@@ -19,27 +21,31 @@ func (e *DialectError) Error() string { return "queue " + e.Queue + ": " + e.Rea
 func (q *Queue) CheckDialect(ctx context.Context) error {
 	k := q.keys
 	pipe := q.client.TxPipeline()
-	meta := pipe.HMGet(ctx, k.meta(), "version", "opts.maxLenEvents")
-	traces := map[string]interface{ Val() int64 }{
-		k.marker():      pipe.Exists(ctx, k.marker()),
-		k.events():      pipe.Exists(ctx, k.events()),
-		k.prioritized(): pipe.Exists(ctx, k.prioritized()),
+	meta := pipe.HMGet(ctx, k.meta(), bullMQFields...)
+	kinds := make([]*redis.StatusCmd, 0, 4)
+	keys := []string{k.marker(), k.events(), k.prioritized(), k.pc()}
+	for _, key := range keys {
+		kinds = append(kinds, pipe.Type(ctx, key))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("checking the dialect of queue %s: %w", q.config.Queue, err)
 	}
-	for i, field := range []string{"version", "opts.maxLenEvents"} {
-		if meta.Val()[i] != nil {
-			return q.foreign("the field " + field + " of " + k.meta())
+	for i, value := range meta.Val() {
+		if value != nil {
+			return q.foreign("the field " + bullMQFields[i] + " of " + k.meta())
 		}
 	}
-	for _, key := range []string{k.marker(), k.events(), k.prioritized()} {
-		if traces[key].Val() > 0 {
-			return q.foreign("the key " + key)
+	for i, kind := range kinds {
+		// A hash is a job of Bull's with that id, which BullMQ has no place for.
+		if kind.Val() != "none" && kind.Val() != "hash" {
+			return q.foreign("the key " + keys[i])
 		}
 	}
 	return nil
 }
+
+// bullMQFields are what BullMQ writes to the hash meta, in which Bull has "paused" only.
+var bullMQFields = []string{"version", "opts.maxLenEvents", "concurrency", "max", "duration"}
 
 func (q *Queue) foreign(trace string) error {
 	return &DialectError{q.config.Queue, "it belongs to BullMQ, as " + trace +

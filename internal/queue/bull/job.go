@@ -223,8 +223,11 @@ func (o Opts) validate() error {
 		errs = append(errs, err)
 	}
 	for name, keep := range map[string]Keep{"removeOnComplete": o.RemoveOnComplete, "removeOnFail": o.RemoveOnFail} {
-		if keep.age < 0 || keep.count < 0 {
-			wrong(name + " must not be negative")
+		if keep.count < 0 {
+			wrong(name + ": the count must not be negative")
+		}
+		if keep.mode == keepFor && keep.age <= 0 {
+			wrong(name + ": the age must be at least a millisecond")
 		}
 	}
 	return errors.Join(errs...)

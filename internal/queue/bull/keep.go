@@ -10,7 +10,7 @@ import (
 // Keep is Bull's removeOnComplete and removeOnFail: what stays in Redis of a finished job. The zero value keeps all.
 type Keep struct {
 	mode  keepMode
-	age   int64 // seconds
+	age   float64 // seconds
 	count int64
 }
 
@@ -28,9 +28,9 @@ func KeepNone() Keep { return Keep{mode: keepCount} }
 // KeepNewest keeps the newest n finished jobs.
 func KeepNewest(n int) Keep { return Keep{mode: keepCount, count: int64(n)} }
 
-// KeepFor keeps finished jobs for an age (whole seconds) and at most the newest n of them; n 0 is no limit.
+// KeepFor keeps finished jobs for an age of at least a millisecond, and at most the newest n of them; n 0 is no limit.
 func KeepFor(age time.Duration, n int) Keep {
-	return Keep{mode: keepFor, age: int64(age / time.Second), count: int64(n)}
+	return Keep{mode: keepFor, age: age.Round(time.Millisecond).Seconds(), count: int64(n)}
 }
 
 // MarshalJSON writes Bull's form: true, a number, or {"age":seconds,"count":n}. The zero value must be left out by the
@@ -40,9 +40,9 @@ func (k Keep) MarshalJSON() ([]byte, error) {
 	case k.mode == keepAll:
 		return []byte("false"), nil
 	case k.mode == keepFor && k.count > 0:
-		return json.Marshal(map[string]int64{"age": k.age, "count": k.count})
+		return json.Marshal(map[string]any{"age": k.age, "count": k.count})
 	case k.mode == keepFor:
-		return json.Marshal(map[string]int64{"age": k.age})
+		return json.Marshal(map[string]float64{"age": k.age})
 	case k.count == 0:
 		return []byte("true"), nil
 	}
@@ -70,12 +70,12 @@ func (k *Keep) UnmarshalJSON(text []byte) error {
 	}
 	switch {
 	case rule.Age == nil && rule.Count == nil:
-	case rule.Count != nil && *rule.Count == 0:
+	case rule.Count != nil && *rule.Count == 0, rule.Age != nil && *rule.Age <= 0:
 		*k = KeepNone()
 	case rule.Age == nil && *rule.Count > 0:
 		*k = KeepNewest(int(*rule.Count))
-	case rule.Age != nil && *rule.Age > 0:
-		*k = Keep{mode: keepFor, age: int64(*rule.Age)}
+	case rule.Age != nil:
+		*k = Keep{mode: keepFor, age: *rule.Age}
 		if rule.Count != nil {
 			k.count = max(int64(*rule.Count), 0)
 		}
@@ -84,7 +84,7 @@ func (k *Keep) UnmarshalJSON(text []byte) error {
 }
 
 // args are the two numbers that the finishing scripts take: the age in seconds, 0 for none, and the count, -1 for all.
-func (k Keep) args() (age, count int64) {
+func (k Keep) args() (age float64, count int64) {
 	switch {
 	case k.mode == keepAll:
 		return 0, -1
