@@ -56,9 +56,14 @@ func newScript(source string) script {
 	return script{redis.NewScript(source), source}
 }
 
-// pipeline queues one call per element of calls, in order, and sends them in one round trip. The first call carries the
-// script's text, which makes the server know it before it sees the others.
+// pipeline queues one call per element of calls, in order, and sends them in one round trip. The first of several carries
+// the script's text, so that the server knows it before it sees the others: were one of them to be sent again, the order
+// would change.
 func (s script) pipeline(ctx context.Context, client redis.UniversalClient, keys []string, calls [][]any) ([]*redis.Cmd, error) {
+	if len(calls) == 1 {
+		cmd := s.Run(ctx, client, keys, calls[0]...)
+		return []*redis.Cmd{cmd}, cmd.Err()
+	}
 	pipe := client.Pipeline()
 	cmds := make([]*redis.Cmd, len(calls))
 	for i, args := range calls {
