@@ -11,6 +11,8 @@ type claim struct {
 	token   string
 	jobID   string
 	journal *journalFile
+	// batch has the mails that were submitted together; nil for a claim on a job.
+	batch *batch
 
 	mu sync.Mutex
 	// validUntil is when others may take the recipients over, by this process's clock, with a margin.

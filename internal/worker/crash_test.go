@@ -28,6 +28,8 @@ import (
 const (
 	crashChildVariable = "CARTERO_TEST_CRASH_AT"
 	crashDirVariable   = "CARTERO_TEST_CRASH_DIR"
+	// crashSubmitVariable has it send what is submitted, ten mails to one recipient each, instead of a job.
+	crashSubmitVariable = "CARTERO_TEST_CRASH_SUBMIT"
 )
 
 // Ten recipients, announced three at a time and sent one by one; the worker dies over the fourth.
@@ -47,6 +49,10 @@ const (
 	beforeRecord   = "after the reply, before the result is in the database"
 	afterRecord    = "after the result is in the database"
 	afterFinish    = "after the job is finished, before the queue knows"
+
+	beforeSubmit    = "before the mails are in the database"
+	afterSubmit     = "after the mails are in the database"
+	afterFinishJobs = "after the jobs are finished, before the claim is closed"
 )
 
 // TestKilled kills a worker with SIGKILL at each point and starts another on what it left.
@@ -199,10 +205,10 @@ func (w *world) expectFile(want []string) {
 }
 
 // killAt runs a worker in a process of its own until it reaches the point, and kills it there.
-func (w *world) killAt(point string) {
+func (w *world) killAt(point string, more ...string) {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), crashChildVariable+"="+point, crashDirVariable+"="+w.dir)
+	cmd.Env = append(append(os.Environ(), crashChildVariable+"="+point, crashDirVariable+"="+w.dir), more...)
 	cmd.Stderr = os.Stderr
 	input, err := cmd.StdinPipe()
 	if err != nil {
@@ -245,8 +251,10 @@ func runCrashChild(point, dir string) error {
 	hooked := &hookedStore{Store: db}
 	var announcements atomic.Int32
 	recorded := make(chan struct{}, crashRecipients)
-	before := map[string]string{beforeAnnounce: "Announce", beforeRecord: "Record"}[point]
-	after := map[string]string{afterAnnounce: "Announce", afterRecord: "Record", afterFinish: "FinishJob"}[point]
+	before := map[string]string{beforeAnnounce: "Announce", beforeRecord: "Record", beforeSubmit: "Submit"}[point]
+	after := map[string]string{
+		afterAnnounce: "Announce", afterRecord: "Record", afterFinish: "FinishJob", afterSubmit: "Submit", afterFinishJobs: "FinishJobs",
+	}[point]
 	at := func(point string) func(string) error {
 		return func(method string) error {
 			if method != point || method == "Announce" && announcements.Add(1) < 2 {
@@ -276,6 +284,16 @@ func runCrashChild(point, dir string) error {
 	}
 	if err := k.Start(ctx); err != nil {
 		return err
+	}
+	if os.Getenv(crashSubmitVariable) != "" {
+		var mails []campaign.Submission
+		for i := range crashRecipients {
+			mails = append(mails, submission(i, i+1))
+		}
+		if err := k.Submit(ctx, mails, func(int, worker.Delivery) {}); err != nil {
+			return err
+		}
+		select {}
 	}
 	_, err = k.HandleJob(ctx, campaign.JobID(testKey, 0))
 	return fmt.Errorf("the job ended before the point: %w", err)
@@ -320,6 +338,14 @@ type crashRelay struct {
 	point string
 }
 
+// nextGroup is the first recipient that is not in the first group of results: those of submitted mails are not gathered.
+func nextGroup() int {
+	if os.Getenv(crashSubmitVariable) != "" {
+		return 1
+	}
+	return crashVictim + 1
+}
+
 func (r crashRelay) Send(ctx context.Context, envelope mail.Envelope, raw []byte, beforeDot func() error) mail.Verdict {
 	switch to := envelope.To; {
 	case to == address(crashVictim) && r.point == inData:
@@ -332,7 +358,7 @@ func (r crashRelay) Send(ctx context.Context, envelope mail.Envelope, raw []byte
 			r.accept(to)
 		}
 		waitToBeKilled()
-	case to == address(crashVictim+1) && (r.point == beforeRecord || r.point == afterRecord):
+	case to == address(nextGroup()) && (r.point == beforeRecord || r.point == afterRecord):
 		<-ctx.Done() // the group of results before it is on its way
 	}
 	return r.ledgerFile.Send(ctx, envelope, raw, beforeDot)

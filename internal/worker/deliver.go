@@ -104,7 +104,7 @@ type dialogue struct {
 func (d *dialogue) send(envelope mail.Envelope, raw []byte) (verdict mail.Verdict) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.w.cfg.Logger.Error("Sending a mail panicked", "jobID", d.task.claim.jobID, "panic", panicText(p), "stack", string(debug.Stack()))
+			d.w.cfg.Logger.Error("Sending a mail panicked", "jobID", d.task.run.job.ID, "panic", panicText(p), "stack", string(debug.Stack()))
 			verdict = mail.Verdict{
 				Outcome: mail.Temporary, Phase: mail.PhaseData, Scope: mail.ScopeRecipient,
 				Category: mail.CategoryOther, Detail: "the worker failed while it sent the mail",
@@ -136,7 +136,7 @@ func (w *Worker) compose(t task) (envelope mail.Envelope, raw []byte, err error)
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("composing panicked: %s", panicText(p))
-			w.cfg.Logger.Error("Composing a mail panicked", "jobID", t.claim.jobID, "panic", panicText(p), "stack", string(debug.Stack()))
+			w.cfg.Logger.Error("Composing a mail panicked", "jobID", t.run.job.ID, "panic", panicText(p), "stack", string(debug.Stack()))
 		}
 	}()
 	content, from := t.run.job.Content, t.run.from
@@ -148,7 +148,7 @@ func (w *Worker) compose(t task) (envelope mail.Envelope, raw []byte, err error)
 		Text:      content.Text,
 		HTML:      content.HTML,
 		Headers:   content.Headers,
-		MessageID: campaign.MessageID(t.claim.jobID, t.recipient.Address, from.Address),
+		MessageID: campaign.MessageID(t.run.job.ID, t.recipient.Address, from.Address),
 		Date:      t.run.job.CreatedAt,
 	})
 	return mail.Envelope{From: from.Address, To: t.recipient.Address}, raw, err

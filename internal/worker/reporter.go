@@ -55,6 +55,7 @@ func (r *reporter) add(c *claim, result campaign.Result) {
 	last := c.reported()
 	r.mu.Lock()
 	r.results = append(r.results, report{c, result})
+	last = last || c.batch != nil // somebody waits for it
 	r.kicked = r.kicked || last
 	n := len(r.results)
 	r.mu.Unlock()
@@ -229,17 +230,16 @@ func (r *reporter) record(ctx context.Context, c *claim, group []campaign.Result
 	for _, result := range group {
 		r.onResult(result.State, result.Category)
 	}
+	if c.batch != nil {
+		c.batch.recorded(ctx, group)
+	}
 	return nil
 }
 
 // release closes the claim: what was not announced is given back, the journal is forgotten.
 func (r *reporter) release(ctx context.Context, c *claim) error {
-	if c.leftover {
-		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-		defer cancel()
-		if _, err := r.store.Release(ctx, c.token); err != nil {
-			return err
-		}
+	if err := r.endLease(ctx, c); err != nil {
+		return err
 	}
 	r.claims.remove(c)
 	if err := c.journal.remove(); err != nil {
@@ -247,6 +247,21 @@ func (r *reporter) release(ctx context.Context, c *claim) error {
 		r.logger.WarnContext(ctx, "Forgetting a claim's journal failed", "jobID", c.jobID, "err", err)
 	}
 	close(c.done)
+	return nil
+}
+
+// endLease gives back what is left. The lease of a job that was worked off runs out, and the next rescue removes it; those of
+// submitted mails are one for each of them, too many for that.
+func (r *reporter) endLease(ctx context.Context, c *claim) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	switch {
+	case c.leftover:
+		_, err := r.store.Release(ctx, c.token)
+		return err
+	case c.batch != nil:
+		return r.store.SettleLeases(ctx, c.token)
+	}
 	return nil
 }
 

@@ -151,6 +151,17 @@ func (s *hookedStore) Job(ctx context.Context, id string) (campaign.Job, error) 
 	return call(s, "Job", func() (campaign.Job, error) { return s.Store.Job(ctx, id) })
 }
 
+func (s *hookedStore) Submit(
+	ctx context.Context, mails []campaign.Submission, lease *campaign.Lease, now time.Time,
+) ([]campaign.Submitted, error) {
+	return call(s, "Submit", func() ([]campaign.Submitted, error) { return s.Store.Submit(ctx, mails, lease, now) })
+}
+
+func (s *hookedStore) FinishJobs(ctx context.Context, ids []string, now time.Time) error {
+	_, err := call(s, "FinishJobs", none(func() error { return s.Store.FinishJobs(ctx, ids, now) }))
+	return err
+}
+
 func (s *hookedStore) StartJob(ctx context.Context, id string, now time.Time) error {
 	_, err := call(s, "StartJob", none(func() error { return s.Store.StartJob(ctx, id, now) }))
 	return err

@@ -32,6 +32,8 @@ type Store interface {
 	// Release gives back what is left under the token: recipients that were claimed and not announced become pending
 	// or deferred again, as they were. It returns how many.
 	Release(ctx context.Context, token string) (int, error)
+	// SettleLeases removes the leases under the token that hold nobody any more.
+	SettleLeases(ctx context.Context, token string) error
 	// Held returns the ids of the recipients that are active or in doubt under the token, and whether each is
 	// announced; one in doubt is.
 	Held(ctx context.Context, token string) (map[string]bool, error)
@@ -43,6 +45,11 @@ type Store interface {
 	FinishJob(ctx context.Context, id string, now time.Time) (campaign.JobProgress, error)
 	// PostponeRing says that the queue has these jobs until then: the outbox leaves them alone.
 	PostponeRing(ctx context.Context, jobs []campaign.DueJob, until time.Time) error
+	// Submit writes mails in one transaction; each new one is claimed and announced under the lease at now. Made again with
+	// the same lease, it grants the same mails.
+	Submit(ctx context.Context, mails []campaign.Submission, lease *campaign.Lease, now time.Time) ([]campaign.Submitted, error)
+	// FinishJobs is FinishJob for many jobs with few recipients each.
+	FinishJobs(ctx context.Context, ids []string, now time.Time) error
 	// HoldCampaign stops the job's campaign until hold.Until; one whose Until has come is a note that stops nobody, and
 	// the zero Hold clears. A hold in force that ends later stays. A legacy job, with no key, is not held.
 	HoldCampaign(ctx context.Context, key string, hold campaign.Hold) error

@@ -22,10 +22,6 @@ type Store interface {
 	campaign.Ledger
 	worker.Store
 	outbox.Store
-	// Submit writes mails whole; those that are known are left alone.
-	Submit(ctx context.Context, mails []campaign.Submission, lease *campaign.Lease, now time.Time) ([]campaign.Submitted, error)
-	// FinishJobs finishes those of the jobs that have nobody left to try.
-	FinishJobs(ctx context.Context, ids []string, now time.Time) error
 	// JobReport says how the job stands.
 	JobReport(ctx context.Context, id string) (campaign.JobReport, error)
 	// EachRecipient visits the recipients of a campaign.

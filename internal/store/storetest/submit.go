@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -114,6 +115,18 @@ var submitTests = map[string]func(s *scene){
 		_, err := s.Rescue(s.ctx(), minute(12))
 		s.must(err)
 		s.equal("recipients", s.states(campaign.JobID("http/a", 0)), []string{"FAILED/inDoubt"})
+	},
+
+	"leases end when they hold nobody; one for a doubt stays without end": func(s *scene) {
+		lease := &campaign.Lease{Token: "t", Until: minute(11)}
+		submitted, err := s.Submit(s.ctx(), []campaign.Submission{mail("a", 1), mail("b", 1), mail("c", 1)}, lease, minute(1))
+		s.must(err)
+		s.record("t", accepted(submitted[0].Claimed[0].ID, minute(2)),
+			campaign.Result{RecipientID: submitted[1].Claimed[0].ID, State: campaign.StateInDoubt, At: minute(2)})
+		s.must(s.SettleLeases(s.ctx(), "t"))
+		got := s.leases()
+		slices.Sort(got)
+		s.equal("leases", got, []string{"t until ", "t until " + text(minute(11))})
 	},
 
 	"jobs are finished by what became of their recipients": func(s *scene) {
