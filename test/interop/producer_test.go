@@ -2,97 +2,324 @@ package interop
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"github.com/cartero-mail/cartero/internal/queue/bull"
 )
 
-func TestAddWritesWhatBullWrites(t *testing.T) {
-	t.Parallel()
-	type object = map[string]any
-	tests := map[string]struct {
-		opts object
-		job  bull.Job
-	}{
-		"plain":     {object{}, bull.Job{}},
-		"named":     {object{}, bull.Job{Name: "other"}},
-		"custom id": {object{"jobId": "mail-1"}, bull.Job{ID: "mail-1"}},
-		"delayed":   {object{"delay": 60000}, bull.Job{Opts: bull.Opts{Delay: time.Minute}}},
-		"delayed, custom id": {
-			object{"jobId": "mail-1", "delay": 60000},
-			bull.Job{ID: "mail-1", Opts: bull.Opts{Delay: time.Minute}},
-		},
-		"priority": {object{"priority": 3}, bull.Job{Opts: bull.Opts{Priority: 3}}},
-		"lifo":     {object{"lifo": true}, bull.Job{Opts: bull.Opts{LIFO: true}}},
-		"attempts, backoff": {
-			object{"attempts": 5, "backoff": object{"type": "exponential", "delay": 1000}},
-			bull.Job{Opts: bull.Opts{Attempts: 5, Backoff: bull.Backoff{Type: bull.BackoffExponential, Delay: time.Second}}},
-		},
-		"backoff as a number": {
-			object{"attempts": 2, "backoff": 500},
-			bull.Job{Opts: bull.Opts{Attempts: 2, Backoff: bull.Backoff{Type: bull.BackoffFixed, Delay: 500 * time.Millisecond}}},
-		},
-		"timeout, traces": {object{"timeout": 2000, "stackTraceLimit": 3}, bull.Job{Opts: bull.Opts{Timeout: 2 * time.Second, StackTraceLimit: 3}}},
-		"remove":          {object{"removeOnComplete": true, "removeOnFail": 7}, bull.Job{Opts: bull.Opts{RemoveOnComplete: bull.KeepNone(), RemoveOnFail: bull.KeepNewest(7)}}},
-		"remove by age": {
-			object{"removeOnComplete": object{"age": 86400, "count": 1000}, "removeOnFail": object{"age": 60}},
-			bull.Job{Opts: bull.Opts{RemoveOnComplete: bull.KeepFor(24*time.Hour, 1000), RemoveOnFail: bull.KeepFor(time.Minute, 0)}},
-		},
+// runs waits until Node's worker has begun n jobs, and returns their ids in this order.
+func (f *fixture) runs(n int) []string {
+	f.Helper()
+	var ids []string
+	for range n {
+		ids = append(ids, f.node.Next("run").ID)
 	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			byNode, byUs := newFixture(t, nil), newFixtureBeside(t)
-			for _, paused := range []bool{false, true} {
-				if paused {
-					byNode.node.Do("pause", nil, nil)
-					byUs.node.Do("pause", nil, nil)
-				}
-				for range 3 { // counters, order, duplicates
-					args := object{"data": object{"jobUuid": "x"}, "opts": test.opts}
-					if test.job.Name != "" {
-						args["jobName"] = test.job.Name
-					}
-					byNode.node.Do("add", args, nil)
-					byUs.add(test.job)
-				}
-				same(t, fmt.Sprintf("paused %v", paused), byNode, byUs)
-			}
-		})
+	return ids
+}
+
+// reaches waits until all these jobs are in a state.
+func (f *fixture) reaches(state bull.State, ids ...string) {
+	f.Helper()
+	f.eventually(fmt.Sprintf("%v are %s", ids, state), func() bool {
+		states, err := f.queue.State(f.Context(), ids)
+		return err == nil && !slices.ContainsFunc(ids, func(id string) bool { return states[id] != state })
+	})
+}
+
+// addBoth adds plain jobs with these options by Node ("node-…") or by us.
+func (f *fixture) addBoth(id string, options object, ours bull.Opts) {
+	f.Helper()
+	if strings.HasPrefix(id, "node-") {
+		f.nodeAdds(id, options)
+	} else {
+		f.add(bull.Job{ID: id, Opts: ours})
 	}
 }
 
-func TestNodeWorkerRunsOurJobs(t *testing.T) {
+// TestNodeRunsWhatWeAdd: the job that a Node worker's handler sees is the one that we added.
+func TestNodeRunsWhatWeAdd(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, nil)
-	f.node.Do("process", map[string]any{"concurrency": 1}, nil)
-	f.add(bull.Job{ID: "plain", Data: []byte(`{"jobUuid":"ä"}`)})
-	if got := f.node.Next("run"); got.ID != "plain" || got.Name != "__default__" || string(got.Data) != `{"jobUuid":"ä"}` {
-		t.Errorf("Node's handler saw %+v", got)
-	}
-	f.add(bull.Job{ID: "retried", Data: []byte(`{"do":"failTwice"}`), Opts: bull.Opts{
-		Attempts: 3, Delay: 50 * time.Millisecond, Backoff: bull.Backoff{Type: bull.BackoffExponential, Delay: 20 * time.Millisecond},
-	}})
-	type state struct {
-		State        string `json:"state"`
-		AttemptsMade int    `json:"attemptsMade"`
-		ReturnValue  any    `json:"returnvalue"`
-	}
-	for id, want := range map[string]state{
-		"plain":   {"completed", 0, map[string]any{"saw": map[string]any{"jobUuid": "ä"}, "attempts": 0.0}},
-		"retried": {"completed", 2, "third time"},
-	} {
-		f.eventually(id+" is completed", func() bool {
-			states, err := f.queue.State(t.Context(), []string{id})
-			return err == nil && states[id] == bull.StateCompleted
-		})
-		var got state
-		f.node.Do("state", map[string]any{"id": id}, &got)
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", id, diff)
+	eachRelease(t, func(t *testing.T, r release) {
+		f := newDesk(t, r, setup{})
+		f.node.Do("process", nil, nil)
+		f.add(bull.Job{Data: []byte(`{"jobUuid":"ä"}`)})
+		if got := f.node.Next("run"); got.ID != "1" || got.Name != "__default__" || string(got.Data) != `{"jobUuid":"ä"}` {
+			t.Errorf("Node's handler saw %+v", got)
 		}
+		f.reaches(bull.StateCompleted, "1")
+		var got object
+		f.node.Do("state", object{"id": "1"}, &got)
+		if diff := cmp.Diff(object{"saw": object{"jobUuid": "ä"}, "attempts": 0.0}, got["returnvalue"]); diff != "" {
+			t.Errorf("the result (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestNodeKnowsWhereOurJobsAre: Bull's own getters find each job where ours do.
+func TestNodeKnowsWhereOurJobsAre(t *testing.T) {
+	t.Parallel()
+	eachRelease(t, func(t *testing.T, r release) {
+		f := newDesk(t, r, setup{})
+		f.add(bull.Job{ID: "plain"})
+		f.add(bull.Job{ID: "late", Opts: bull.Opts{Delay: time.Hour}})
+		f.add(bull.Job{ID: "urgent", Opts: bull.Opts{Priority: 1}})
+		want := map[string]string{"plain": "waiting", "late": "delayed", "urgent": "waiting", "none": "absent"}
+		got := map[string]string{}
+		for id := range want {
+			var state struct{ State string }
+			f.node.Do("state", object{"id": id}, &state)
+			got[id] = state.State
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Bull's getState (-want +got):\n%s", diff)
+		}
+		var counts map[string]int
+		f.node.Do("counts", nil, &counts)
+		if diff := cmp.Diff(map[string]int{"waiting": 2, "active": 0, "completed": 0, "failed": 0, "delayed": 1, "paused": 0}, counts); diff != "" {
+			t.Errorf("Bull's getJobCounts (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestNodeRunsOurDelayedJobWhenDue: Bull looks for due jobs when the channel "delayed" tells it to, else each guard
+// interval, which is longer here than the test may take.
+func TestNodeRunsOurDelayedJobWhenDue(t *testing.T) {
+	t.Parallel()
+	eachRelease(t, func(t *testing.T, r release) {
+		f := newDesk(t, r, setup{settings: object{"guardInterval": time.Hour.Milliseconds()}})
+		f.node.Do("process", nil, nil)
+		f.eventually("Node listens", func() bool {
+			return f.redis.PubSubNumSub(t.Context(), f.key("delayed")).Val()[f.key("delayed")] > 0
+		})
+		f.add(bull.Job{ID: "first"}) // its worker is idle then
+		f.reaches(bull.StateCompleted, "first")
+
+		const delay = 150 * time.Millisecond
+		f.add(bull.Job{ID: "late", Opts: bull.Opts{Delay: delay}})
+		f.reaches(bull.StateCompleted, "late")
+		hash := f.redis.HGetAll(t.Context(), f.key("late")).Val()
+		added, _ := strconv.ParseInt(hash["timestamp"], 10, 64)
+		ran, _ := strconv.ParseInt(hash["processedOn"], 10, 64)
+		if ran < added+delay.Milliseconds() {
+			t.Errorf("added at %d for %s later, ran at %d", added, delay, ran)
+		}
+		if hash["delay"] != "0" || f.redis.Exists(t.Context(), f.key("delayed")).Val() != 0 {
+			t.Errorf("after it ran: hash %v, delayed %v", hash, f.raw()["delayed"])
+		}
+	})
+}
+
+// TestPriorityOrder: jobs run by priority and then in the order of adding, when both sides add by turns.
+func TestPriorityOrder(t *testing.T) {
+	t.Parallel()
+	eachRelease(t, func(t *testing.T, r release) {
+		f := newDesk(t, r, setup{})
+		byNode := map[bool]string{true: "node", false: "go"}
+		var lists [][]string
+		for _, nodeFirst := range []bool{true, false} {
+			add := func(from, to int) {
+				for i := from; i < to; i++ {
+					side := byNode[(i%2 == 0) == nodeFirst]
+					f.addBoth(fmt.Sprintf("%s-%d", side, i), object{"priority": priorities[i]}, bull.Opts{Priority: priorities[i]})
+				}
+			}
+			add(0, 5)
+			// One that is taken leaves the order of the others as it is.
+			taken, err := f.queue.Take(t.Context(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			add(5, len(priorities))
+			var order []string
+			for _, id := range slices.Backward(f.redis.LRange(t.Context(), f.key("wait"), 0, -1).Val()) {
+				order = append(order, id[strings.Index(id, "-")+1:])
+			}
+			lists = append(lists, append([]string{taken.Delivery.ID[strings.Index(taken.Delivery.ID, "-")+1:]}, order...))
+			f.node.Do("process", nil, nil)
+			var ran []string
+			for _, id := range f.runs(len(priorities) - 1) {
+				ran = append(ran, id[strings.Index(id, "-")+1:])
+			}
+			if diff := cmp.Diff(order, ran); diff != "" {
+				t.Errorf("Node ran in another order than wait has (-wait +ran):\n%s", diff)
+			}
+			if nodeFirst {
+				next := openDesk(t, setup{})
+				next.node = next.startBull(r, setup{})
+				f = next
+			}
+		}
+		want := []string{"2", "6", "1", "3", "4", "0", "5"}
+		for _, order := range lists {
+			if diff := cmp.Diff(want, order); diff != "" {
+				t.Errorf("order of running (-want +got):\n%s", diff)
+			}
+		}
+	})
+}
+
+// TestLIFO: the last comes first, whoever adds it.
+func TestLIFO(t *testing.T) {
+	t.Parallel()
+	eachRelease(t, func(t *testing.T, r release) {
+		f := newDesk(t, r, setup{})
+		f.addBoth("node-a", nil, bull.Opts{})
+		f.addBoth("go-b", nil, bull.Opts{})
+		f.addBoth("go-c", nil, bull.Opts{LIFO: true})
+		f.addBoth("node-d", object{"lifo": true}, bull.Opts{})
+		f.addBoth("go-e", nil, bull.Opts{LIFO: true})
+		f.node.Do("process", nil, nil)
+		if diff := cmp.Diff([]string{"go-e", "node-d", "go-c", "node-a", "go-b"}, f.runs(5)); diff != "" {
+			t.Errorf("Node ran (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestBulkOrder: a bulk with duplicates is run in the order of the call, each id once.
+func TestBulkOrder(t *testing.T) {
+	t.Parallel()
+	eachRelease(t, func(t *testing.T, r release) {
+		byUs, byNode := newDesk(t, r, setup{}), openDesk(t, setup{})
+		var jobs []bull.Job
+		var wanted []string
+		var bulk []object
+		for i := range 1000 {
+			id := fmt.Sprintf("j-%d", i)
+			if i%100 == 99 {
+				id = fmt.Sprintf("j-%d", i-99) // known by then
+			} else {
+				wanted = append(wanted, id)
+			}
+			jobs = append(jobs, bull.Job{ID: id, Data: fmt.Appendf(nil, `{"n":%d}`, i)})
+			bulk = append(bulk, object{"data": object{"n": i}, "opts": object{"jobId": id}})
+		}
+		added, err := byUs.queue.AddBulk(t.Context(), jobs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var created []string
+		for _, a := range added {
+			if a.Created {
+				created = append(created, a.ID)
+			}
+		}
+		if diff := cmp.Diff(wanted, created); diff != "" {
+			t.Errorf("created (-want +got):\n%s", diff)
+		}
+		byUs.node.Do("addBulk", object{"prefix": byNode.prefix, "jobs": bulk}, nil)
+		same(t, "a bulk", byNode, byUs)
+		byUs.node.Do("process", nil, nil)
+		if diff := cmp.Diff(wanted, byUs.runs(len(wanted))); diff != "" {
+			t.Errorf("Node ran (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestHashTags: with a hash tag in prefix or queue, as a Redis Cluster needs it, both sides use the same keys.
+func TestHashTags(t *testing.T) {
+	t.Parallel()
+	eachRelease(t, func(t *testing.T, r release) {
+		for name, config := range map[string]bull.Config{
+			"prefix": {Prefix: "{interop:" + uuid.NewString() + "}", Queue: queueName},
+			"queue":  {Prefix: "interop:" + uuid.NewString(), Queue: "{email-queue}"},
+		} {
+			f := openFixtureAt(t, redisURL(t), func(c *bull.Config) { c.Prefix, c.Queue = config.Prefix, config.Queue })
+			f.node = startNode(t, f, r.pkg)
+			base := config.Prefix + ":" + config.Queue + ":"
+			f.nodeAdds("node", object{"priority": 2})
+			f.add(bull.Job{ID: "go", Opts: bull.Opts{Priority: 1}})
+			f.add(bull.Job{ID: "late", Opts: bull.Opts{Delay: time.Hour}})
+			if got := f.redis.LRange(t.Context(), base+"wait", 0, -1).Val(); !slices.Equal(got, []string{"node", "go"}) {
+				t.Errorf("%s: %swait is %v", name, base, got)
+			}
+			f.node.Do("process", nil, nil)
+			if diff := cmp.Diff([]string{"go", "node"}, f.runs(2)); diff != "" {
+				t.Errorf("%s: Node ran (-want +got):\n%s", name, diff)
+			}
+			f.reaches(bull.StateCompleted, "go", "node")
+			var late struct{ State string }
+			if f.node.Do("state", object{"id": "late"}, &late); late.State != "delayed" {
+				t.Errorf("%s: Node finds late to be %s", name, late.State)
+			}
+		}
+	})
+}
+
+// TestBackoffOfOurJobs: with attempts and exponential backoff from us, a Node worker tries again after 1 and 3 times the
+// delay. Its clock stands still, so due times are exact.
+func TestBackoffOfOurJobs(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		backoff bull.Backoff
+		want    []int64 // ms after the failed attempts
+	}{
+		"exponential": {bull.Backoff{Type: bull.BackoffExponential, Delay: 100 * time.Millisecond}, []int64{100, 300}},
+		"fixed":       {bull.Backoff{Type: bull.BackoffFixed, Delay: 70 * time.Millisecond}, []int64{70, 70}},
 	}
+	eachRelease(t, func(t *testing.T, r release) {
+		f := newDesk(t, r, setup{config: standstill})
+		f.node.Do("clock", object{"now": start}, nil)
+		f.node.Do("process", nil, nil)
+		n := 0
+		for name, test := range tests {
+			n++
+			id, now := strconv.Itoa(n), start
+			f.node.Do("clock", object{"now": now}, nil)
+			f.add(bull.Job{Data: []byte(`{"do":"failTwice"}`), Opts: bull.Opts{Attempts: 3, Backoff: test.backoff}})
+			for i, after := range test.want {
+				f.reaches(bull.StateDelayed, id)
+				due := now + after
+				want := object{"delayed": map[string]float64{id: float64(due*4096 + int64(n))}, "attemptsMade": strconv.Itoa(i + 1), "delay": "0"}
+				hash := f.redis.HGetAll(t.Context(), f.key(id)).Val()
+				got := object{"delayed": f.raw()["delayed"], "attemptsMade": hash["attemptsMade"], "delay": hash["delay"]}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s: after attempt %d (-want +got):\n%s", name, i+1, diff)
+				}
+				now = due + 1 // the low bits of the score are the id's
+				f.node.Do("clock", object{"now": now}, nil)
+				f.node.Do("promoteDue", nil, nil)
+			}
+			f.reaches(bull.StateCompleted, id)
+			var got object
+			f.node.Do("state", object{"id": id}, &got)
+			want := object{"state": "completed", "attemptsMade": 2.0, "returnvalue": "third time"}
+			if diff := cmp.Diff(want, object{"state": got["state"], "attemptsMade": got["attemptsMade"], "returnvalue": got["returnvalue"]}); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", name, diff)
+			}
+		}
+	})
+}
+
+// TestNodeHearsOfOurAdds: a listener on global:waiting is told the id of each job that is ready.
+func TestNodeHearsOfOurAdds(t *testing.T) {
+	t.Parallel()
+	eachRelease(t, func(t *testing.T, r release) {
+		f := newDesk(t, r, setup{})
+		f.node.Do("listen", object{"events": []string{"waiting"}}, nil)
+		f.add(bull.Job{})
+		f.add(bull.Job{ID: "late", Opts: bull.Opts{Delay: time.Millisecond}})
+		f.add(bull.Job{ID: "urgent", Opts: bull.Opts{Priority: 1}})
+		f.eventually("late is due", func() bool {
+			moved, _, err := f.queue.PromoteDue(t.Context())
+			return err == nil && moved == 1
+		})
+		if err := f.queue.Pause(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.add(bull.Job{ID: "kept-back"})
+		var heard []string
+		for range 4 {
+			heard = append(heard, f.node.Next("waiting").ID)
+		}
+		if diff := cmp.Diff([]string{"1", "urgent", "late", "kept-back"}, heard); diff != "" {
+			t.Errorf("global:waiting told of (-want +got):\n%s", diff)
+		}
+	})
 }
