@@ -19,48 +19,47 @@ type DialectError = bull.DialectError
 //     thing that they do, write opts.maxLenEvents into the meta hash, workers' too. Bull knows that hash, but puts nothing
 //     except "paused" into it.
 //
+// A key counts if its type is that of the trace: either library takes jobs whose ids are the other's names of keys.
 // A queue without any key, and one that only a producer or worker of BullMQ has seen, pass. So does one where Bull left
 // nothing behind.
 func (q *Queue) CheckDialect(ctx context.Context) error {
 	k := q.keys
 	pipe := q.client.TxPipeline()
 	meta := pipe.HMGet(ctx, k.meta(), "opts.maxLenEvents", "version")
-	own := pipe.Exists(ctx, k.events(), k.marker(), k.prioritized())
-	foreign, shared := exist(ctx, pipe, k.foreign()), exist(ctx, pipe, k.shared())
+	own, foreign, shared := look(ctx, pipe, k.own()), look(ctx, pipe, k.foreign()), look(ctx, pipe, k.shared())
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("checking the dialect of queue %s: %w", q.config.Queue, err)
 	}
-	if key := first(k.foreign(), foreign); key != "" {
+	if key := foreign(); key != "" {
 		return q.foreign("the key " + key + " shows")
 	}
-	if meta.Val()[0] != nil || meta.Val()[1] != nil || own.Val() > 0 {
+	if meta.Val()[0] != nil || meta.Val()[1] != nil || own() != "" {
 		return nil
 	}
-	if key := first(k.shared(), shared); key != "" {
+	if key := shared(); key != "" {
 		return q.foreign("the key " + key + " without BullMQ's entries in " + k.meta() + " shows")
 	}
 	return nil
 }
 
-func exist(ctx context.Context, pipe redis.Pipeliner, keys []string) []*redis.IntCmd {
-	cmds := make([]*redis.IntCmd, len(keys))
-	for i, key := range keys {
-		cmds[i] = pipe.Exists(ctx, key)
+// look asks for keys and returns what tells, when Redis has answered, the first that is there with its type; empty for
+// none.
+func look(ctx context.Context, pipe redis.Pipeliner, traces []trace) (found func() string) {
+	kinds := make([]*redis.StatusCmd, len(traces))
+	for i, t := range traces {
+		kinds[i] = pipe.Type(ctx, t.key)
 	}
-	return cmds
-}
-
-// first returns the first key that exists, or nothing.
-func first(keys []string, exist []*redis.IntCmd) string {
-	for i, cmd := range exist {
-		if cmd.Val() > 0 {
-			return keys[i]
+	return func() string {
+		for i, kind := range kinds {
+			if kind.Val() == traces[i].kind {
+				return traces[i].key
+			}
 		}
+		return ""
 	}
-	return ""
 }
 
-func (q *Queue) foreign(trace string) error {
-	return &DialectError{Queue: q.config.Queue, Reason: "it belongs to Bull, as " + trace +
+func (q *Queue) foreign(evidence string) error {
+	return &DialectError{Queue: q.config.Queue, Reason: "it belongs to Bull, as " + evidence +
 		"; Bull and BullMQ can't share a queue: use another QUEUE_NAME_EMAIL, or QUEUE_DIALECT=bull"}
 }

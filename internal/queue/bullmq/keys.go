@@ -1,5 +1,10 @@
 package bullmq
 
+import (
+	"maps"
+	"slices"
+)
+
 // keys derives every key of one queue. Keys of single jobs are derived inside the scripts, from base.
 type keys struct {
 	base string // "<prefix>:<queue>:"
@@ -21,20 +26,35 @@ func (k keys) prioritized() string     { return k.base + "prioritized" }
 func (k keys) priorityCounter() string { return k.base + "pc" }
 func (k keys) waitingChildren() string { return k.base + "waiting-children" }
 
+// trace is a key that tells whose a queue is, if it has this type.
+type trace struct{ key, kind string }
+
+func (k keys) traces(kinds map[string]string) []trace {
+	var all []trace
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		all = append(all, trace{k.base + name, kinds[name]})
+	}
+	return all
+}
+
+// own are keys that BullMQ makes and Bull never does.
+func (k keys) own() []trace {
+	return k.traces(map[string]string{"events": "stream", "marker": "zset", "prioritized": "zset", "pc": "string"})
+}
+
 // foreign are keys that Bull makes and BullMQ never does.
-func (k keys) foreign() []string {
-	return []string{k.base + "meta-paused", k.base + "priority", k.base + "limiter:index", k.base + "limiter:limited"}
+func (k keys) foreign() []trace {
+	return k.traces(map[string]string{
+		"meta-paused": "string", "priority": "zset", "limiter:index": "hash", "limiter:limited": "set",
+	})
 }
 
 // shared are keys that both libraries have. BullMQ's scripts write none of them without a limit of events in meta.
-func (k keys) shared() []string {
-	names := []string{
-		"id", "wait", "paused", "active", "delayed", "completed", "failed", "stalled", "stalled-check", "repeat", "limiter",
-	}
-	for i, name := range names {
-		names[i] = k.base + name
-	}
-	return names
+func (k keys) shared() []trace {
+	return k.traces(map[string]string{
+		"id": "string", "wait": "list", "paused": "list", "active": "list", "delayed": "zset", "completed": "zset",
+		"failed": "zset", "stalled": "set", "stalled-check": "string", "repeat": "zset", "limiter": "string",
+	})
 }
 
 // reserved are the ids that would collide with a key of the queue itself, or with one that other versions have had.
