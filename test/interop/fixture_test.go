@@ -140,32 +140,63 @@ func (f *fixture) eventually(what string, holds func() bool) {
 func (f *fixture) raw() map[string]any {
 	f.Helper()
 	ctx := context.Background()
-	all := map[string]any{}
+	var keys []string
 	iter := f.redis.Scan(ctx, 0, f.key("*"), 1000).Iterator()
 	for iter.Next(ctx) {
-		key := iter.Val()
-		name := strings.TrimPrefix(key, f.key(""))
-		switch f.redis.Type(ctx, key).Val() {
-		case "string":
-			all[name] = f.redis.Get(ctx, key).Val()
-		case "list":
-			all[name] = f.redis.LRange(ctx, key, 0, -1).Val()
-		case "set":
-			all[name] = f.redis.SMembersMap(ctx, key).Val()
-		case "zset":
-			scores := map[string]float64{}
-			for _, z := range f.redis.ZRangeWithScores(ctx, key, 0, -1).Val() {
-				scores[fmt.Sprint(z.Member)] = z.Score
-			}
-			all[name] = scores
-		case "hash":
-			all[name] = f.redis.HGetAll(ctx, key).Val()
-		}
+		keys = append(keys, iter.Val())
 	}
 	if err := iter.Err(); err != nil {
 		f.Fatal(err)
 	}
+	pipe := f.redis.Pipeline()
+	kinds := make(map[string]*redis.StatusCmd, len(keys))
+	for _, key := range keys {
+		kinds[key] = pipe.Type(ctx, key)
+	}
+	_, _ = pipe.Exec(ctx) // a key may have expired meanwhile, as below
+	reads := map[string]func() any{}
+	pipe = f.redis.Pipeline()
+	for key, kind := range kinds {
+		name := strings.TrimPrefix(key, f.key(""))
+		switch kind.Val() {
+		case "string":
+			reads[name] = value(pipe.Get(ctx, key).Result)
+		case "list":
+			reads[name] = value(pipe.LRange(ctx, key, 0, -1).Result)
+		case "set":
+			reads[name] = value(pipe.SMembersMap(ctx, key).Result)
+		case "hash":
+			reads[name] = value(pipe.HGetAll(ctx, key).Result)
+		case "zset":
+			scores := pipe.ZRangeWithScores(ctx, key, 0, -1)
+			reads[name] = func() any {
+				all := map[string]float64{}
+				for _, z := range scores.Val() {
+					all[fmt.Sprint(z.Member)] = z.Score
+				}
+				return all
+			}
+		}
+	}
+	_, _ = pipe.Exec(ctx)
+	all := map[string]any{}
+	for name, read := range reads {
+		if value := read(); value != nil {
+			all[name] = value
+		}
+	}
 	return all
+}
+
+// value is what a pipelined command brought; nil if it failed.
+func value[T any](result func() (T, error)) func() any {
+	return func() any {
+		value, err := result()
+		if err != nil {
+			return nil
+		}
+		return value
+	}
 }
 
 // dump is raw, but for texts that are JSON, which are decoded, and for times and tokens, which are replaced.

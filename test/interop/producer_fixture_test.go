@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"testing"
 	"time"
 
@@ -28,22 +27,34 @@ func openFixtureAt(t *testing.T, url string, change func(*bull.Config)) *fixture
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		pipe := client.Pipeline()
 		for name := range f.raw() {
-			client.Del(context.Background(), f.key(name))
+			pipe.Del(context.Background(), f.key(name))
 		}
+		_, _ = pipe.Exec(context.Background())
 		_ = client.Close()
 	})
 	return f
 }
 
-func redisURL(t *testing.T) string {
-	t.Helper()
-	url := os.Getenv("TEST_REDIS_URL")
-	if url == "" {
-		t.Fatal("TEST_REDIS_URL is not set: run `make test`, which starts one")
-	}
-	return url
+// ask has f.node do something on this queue. Other than f.node.Do it works with a process that was started for another
+// queue, too.
+func (f *fixture) ask(do string, args object, value any) {
+	f.Helper()
+	request := object{"url": f.url, "prefix": f.prefix, "name": f.queueName()}
+	maps.Copy(request, args)
+	f.node.Do(do, request, value)
 }
+
+// openBeside opens another queue, on which the same Node process works.
+func (f *fixture) openBeside(change func(*bull.Config)) *fixture {
+	f.Helper()
+	other := openFixtureAt(f.T, f.url, change)
+	other.node = f.node
+	return other
+}
+
+func asItIs(*bull.Config) {}
 
 // nodeAdds adds a plain job with Node's Bull; an empty id is none.
 func (f *fixture) nodeAdds(id string, options object) string {
@@ -54,7 +65,7 @@ func (f *fixture) nodeAdds(id string, options object) string {
 		all["jobId"] = id
 	}
 	var added struct{ ID string }
-	f.node.Do("add", object{"data": object{"jobUuid": "x"}, "opts": all}, &added)
+	f.ask("add", object{"data": object{"jobUuid": "x"}, "opts": all}, &added)
 	return added.ID
 }
 

@@ -18,7 +18,6 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/devstack"
 	"github.com/cartero-mail/cartero/internal/queue/bull"
-	"github.com/cartero-mail/cartero/test/nodejs"
 )
 
 var update = flag.Bool("update", false, "write testdata/golden anew, with what the real Bull does")
@@ -69,12 +68,11 @@ func readGolden(t *testing.T, r release) golden {
 func TestGoldenIsWhatBullWrites(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
-		first := openDesk(t, setup{})
-		node := first.startBull(r, setup{})
-		node.Do("clock", object{"now": start}, nil)
+		f := newDesk(t, r, setup{})
+		f.ask("clock", object{"now": start}, nil)
 		got := golden{Bull: r.version, Cases: map[string]outcome{}}
 		for name, c := range addCases() {
-			got.Cases[name] = c.byNode(openDesk(t, setup{}), node)
+			got.Cases[name] = c.byNode(f.openBeside(asItIs))
 		}
 		if *update {
 			writeGolden(t, r, got)
@@ -177,17 +175,11 @@ func (c addCase) wanted(o outcome) outcome {
 	return o
 }
 
-func (c addCase) byNode(f *fixture, node *nodejs.Process) outcome {
+func (c addCase) byNode(f *fixture) outcome {
 	f.Helper()
-	do := func(command string, args object, value any) {
-		f.Helper()
-		request := object{"url": f.url, "prefix": f.prefix, "name": f.queueName()}
-		maps.Copy(request, args)
-		node.Do(command, request, value)
-	}
 	end := f.overhear()
 	if c.paused {
-		do("pause", nil, nil)
+		f.ask("pause", nil, nil)
 	}
 	ids, bulk := []string{}, []object{}
 	for _, job := range c.node {
@@ -204,11 +196,11 @@ func (c addCase) byNode(f *fixture, node *nodejs.Process) outcome {
 			continue
 		}
 		var added struct{ ID string }
-		do("add", object{"jobName": job["jobName"], "data": data, "opts": options}, &added)
+		f.ask("add", object{"jobName": job["jobName"], "data": data, "opts": options}, &added)
 		ids = append(ids, added.ID)
 	}
 	if c.bulk {
-		do("addBulk", object{"jobs": bulk}, &ids)
+		f.ask("addBulk", object{"jobs": bulk}, &ids)
 	}
 	return outcome{IDs: ids, Keys: f.goldenKeys(), Events: end()}
 }

@@ -15,8 +15,8 @@ import (
 func TestAddOfKnownID(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
-		byNode, byUs := newDesk(t, r, setup{}), openDesk(t, setup{})
-		byUs.node = byUs.startBull(r, setup{})
+		byNode := newDesk(t, r, setup{})
+		byUs := byNode.openBeside(asItIs)
 		states := map[string]bull.State{
 			"x-active": bull.StateActive, "x-completed": bull.StateCompleted, "x-failed": bull.StateFailed,
 			"x-delayed": bull.StateDelayed, "x-wait": bull.StateWaiting,
@@ -25,7 +25,7 @@ func TestAddOfKnownID(t *testing.T) {
 		byUs.seedByUs()
 		for _, paused := range []bool{false, true} {
 			if paused { // what waits is in another list now
-				byNode.node.Do("pause", nil, nil)
+				byNode.ask("pause", nil, nil)
 				if err := byUs.queue.Pause(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -61,12 +61,12 @@ func (f *fixture) seedByNode() {
 	for _, id := range []string{"x-active", "x-completed", "x-failed"} {
 		f.nodeAdds(id, nil)
 		var taken struct{ ID string }
-		if f.node.Do("takeNext", nil, &taken); taken.ID != id {
+		if f.ask("takeNext", nil, &taken); taken.ID != id {
 			f.Fatalf("Node took %q, want %s", taken.ID, id)
 		}
 	}
-	f.node.Do("finish", object{"id": "x-completed"}, nil)
-	f.node.Do("finish", object{"id": "x-failed", "error": "boom"}, nil)
+	f.ask("finish", object{"id": "x-completed"}, nil)
+	f.ask("finish", object{"id": "x-failed", "error": "boom"}, nil)
 	f.nodeAdds("x-delayed", object{"delay": 3600000})
 	f.nodeAdds("x-wait", nil)
 }
@@ -115,7 +115,7 @@ func TestAddAgainAfterCompletion(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
 		f := newDesk(t, r, setup{})
-		f.node.Do("process", nil, nil)
+		f.ask("process", nil, nil)
 		gone := bull.Job{ID: "gone", Data: []byte("{}"), Opts: bull.Opts{RemoveOnComplete: bull.KeepNone()}}
 		kept := bull.Job{ID: "kept", Data: []byte("{}"), Opts: bull.Opts{RemoveOnComplete: bull.KeepFor(time.Hour, 0)}}
 		f.add(gone)

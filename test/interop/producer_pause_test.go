@@ -35,7 +35,7 @@ func (f *fixture) addKinds() []string {
 func TestAddWhilePaused(t *testing.T) {
 	t.Parallel()
 	pauses := map[string]func(*fixture, string){
-		"Node": func(f *fixture, do string) { f.node.Do(do, nil, nil) },
+		"Node": func(f *fixture, do string) { f.ask(do, nil, nil) },
 		"we": func(f *fixture, do string) {
 			err := map[string]func() error{
 				"pause":  func() error { return f.queue.Pause(f.Context()) },
@@ -52,11 +52,11 @@ func TestAddWhilePaused(t *testing.T) {
 				t.Run(pauser+" pause, "+resumer+" resume", func(t *testing.T) {
 					t.Parallel()
 					f := newDesk(t, r, setup{})
-					f.node.Do("listen", object{"events": []string{"paused", "resumed"}}, nil)
+					f.ask("listen", object{"events": []string{"paused", "resumed"}}, nil)
 					f.add(bull.Job{ID: "go-before"})
 					pause(f, "pause")
 					f.node.Next("paused")
-					f.node.Do("process", nil, nil)
+					f.ask("process", nil, nil)
 					ids := append([]string{"go-before"}, f.addKinds()...)
 					f.eventually("all are in paused", func() bool {
 						return f.redis.LLen(t.Context(), f.key("paused")).Val() == int64(len(ids))
@@ -92,7 +92,7 @@ func TestAddWhilePaused(t *testing.T) {
 func (f *fixture) isPausedForAll(want bool) {
 	f.Helper()
 	var byNode bool
-	f.node.Do("isPaused", nil, &byNode)
+	f.ask("isPaused", nil, &byNode)
 	byUs, err := f.queue.IsPaused(f.Context())
 	if err != nil || byNode != want || byUs != want {
 		f.Errorf("paused: Node says %v, we say %v, %v; want %v", byNode, byUs, err, want)
@@ -110,7 +110,7 @@ func TestPauseEqualsBulls(t *testing.T) {
 		}
 		for _, step := range []string{"pause", "pause", "resume", "resume"} {
 			events := map[*fixture]func() []string{byNode: byNode.overhear(), byUs: byUs.overhear()}
-			byNode.node.Do(step, nil, nil)
+			byNode.ask(step, nil, nil)
 			do := byUs.queue.Pause
 			if step == "resume" {
 				do = byUs.queue.Resume
@@ -131,6 +131,7 @@ func TestPauseEqualsBulls(t *testing.T) {
 func TestDebounce(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
+		desk := newDesk(t, r, setup{})
 		for _, ttl := range []time.Duration{0, time.Hour} {
 			option := object{"id": "d"}
 			if ttl > 0 {
@@ -139,7 +140,7 @@ func TestDebounce(t *testing.T) {
 			byNode := object{"debounce": option}
 			ours := bull.Job{Data: []byte("{}"), Opts: bull.Opts{Debounce: bull.Debounce{ID: "d", TTL: ttl}}}
 
-			f := newDesk(t, r, setup{})
+			f := desk.openBeside(asItIs)
 			f.wantAdded(ours, bull.Added{ID: "1", Created: true})
 			f.wantAdded(ours, bull.Added{ID: "1", Created: false})
 			wantID := "1"
@@ -149,7 +150,7 @@ func TestDebounce(t *testing.T) {
 			if got := f.nodeAdds("", byNode); got != wantID {
 				t.Errorf("ttl %s: Node added job %s beside our 1, want %s", ttl, got, wantID)
 			}
-			f.node.Do("process", nil, nil)
+			f.ask("process", nil, nil)
 			f.reaches(bull.StateCompleted, "1", wantID)
 			again := bull.Added{ID: "1", Created: false} // the time is not over
 			if ttl == 0 {
@@ -164,7 +165,7 @@ func TestDebounce(t *testing.T) {
 			}
 
 			// The other way round: Node's job, our worker.
-			other := newDesk(t, r, setup{})
+			other := desk.openBeside(asItIs)
 			if got := other.nodeAdds("", byNode); got != "1" {
 				t.Fatalf("Node added job %s", got)
 			}

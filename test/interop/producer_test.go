@@ -48,14 +48,14 @@ func TestNodeRunsWhatWeAdd(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
 		f := newDesk(t, r, setup{})
-		f.node.Do("process", nil, nil)
+		f.ask("process", nil, nil)
 		f.add(bull.Job{Data: []byte(`{"jobUuid":"ä"}`)})
 		if got := f.node.Next("run"); got.ID != "1" || got.Name != "__default__" || string(got.Data) != `{"jobUuid":"ä"}` {
 			t.Errorf("Node's handler saw %+v", got)
 		}
 		f.reaches(bull.StateCompleted, "1")
 		var got object
-		f.node.Do("state", object{"id": "1"}, &got)
+		f.ask("state", object{"id": "1"}, &got)
 		if diff := cmp.Diff(object{"saw": object{"jobUuid": "ä"}, "attempts": 0.0}, got["returnvalue"]); diff != "" {
 			t.Errorf("the result (-want +got):\n%s", diff)
 		}
@@ -74,14 +74,14 @@ func TestNodeKnowsWhereOurJobsAre(t *testing.T) {
 		got := map[string]string{}
 		for id := range want {
 			var state struct{ State string }
-			f.node.Do("state", object{"id": id}, &state)
+			f.ask("state", object{"id": id}, &state)
 			got[id] = state.State
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("Bull's getState (-want +got):\n%s", diff)
 		}
 		var counts map[string]int
-		f.node.Do("counts", nil, &counts)
+		f.ask("counts", nil, &counts)
 		if diff := cmp.Diff(map[string]int{"waiting": 2, "active": 0, "completed": 0, "failed": 0, "delayed": 1, "paused": 0}, counts); diff != "" {
 			t.Errorf("Bull's getJobCounts (-want +got):\n%s", diff)
 		}
@@ -94,7 +94,7 @@ func TestNodeRunsOurDelayedJobWhenDue(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
 		f := newDesk(t, r, setup{settings: object{"guardInterval": time.Hour.Milliseconds()}})
-		f.node.Do("process", nil, nil)
+		f.ask("process", nil, nil)
 		f.eventually("Node listens", func() bool {
 			return f.redis.PubSubNumSub(t.Context(), f.key("delayed")).Val()[f.key("delayed")] > 0
 		})
@@ -142,7 +142,7 @@ func TestPriorityOrder(t *testing.T) {
 				order = append(order, id[strings.Index(id, "-")+1:])
 			}
 			lists = append(lists, append([]string{taken.Delivery.ID[strings.Index(taken.Delivery.ID, "-")+1:]}, order...))
-			f.node.Do("process", nil, nil)
+			f.ask("process", nil, nil)
 			var ran []string
 			for _, id := range f.runs(len(priorities) - 1) {
 				ran = append(ran, id[strings.Index(id, "-")+1:])
@@ -151,9 +151,7 @@ func TestPriorityOrder(t *testing.T) {
 				t.Errorf("Node ran in another order than wait has (-wait +ran):\n%s", diff)
 			}
 			if nodeFirst {
-				next := openDesk(t, setup{})
-				next.node = next.startBull(r, setup{})
-				f = next
+				f = f.openBeside(asItIs)
 			}
 		}
 		want := []string{"2", "6", "1", "3", "4", "0", "5"}
@@ -175,7 +173,7 @@ func TestLIFO(t *testing.T) {
 		f.addBoth("go-c", nil, bull.Opts{LIFO: true})
 		f.addBoth("node-d", object{"lifo": true}, bull.Opts{})
 		f.addBoth("go-e", nil, bull.Opts{LIFO: true})
-		f.node.Do("process", nil, nil)
+		f.ask("process", nil, nil)
 		if diff := cmp.Diff([]string{"go-e", "node-d", "go-c", "node-a", "go-b"}, f.runs(5)); diff != "" {
 			t.Errorf("Node ran (-want +got):\n%s", diff)
 		}
@@ -186,7 +184,8 @@ func TestLIFO(t *testing.T) {
 func TestBulkOrder(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
-		byUs, byNode := newDesk(t, r, setup{}), openDesk(t, setup{})
+		byUs := newDesk(t, r, setup{})
+		byNode := byUs.openBeside(asItIs)
 		var jobs []bull.Job
 		var wanted []string
 		var bulk []object
@@ -213,9 +212,9 @@ func TestBulkOrder(t *testing.T) {
 		if diff := cmp.Diff(wanted, created); diff != "" {
 			t.Errorf("created (-want +got):\n%s", diff)
 		}
-		byUs.node.Do("addBulk", object{"prefix": byNode.prefix, "jobs": bulk}, nil)
+		byNode.ask("addBulk", object{"jobs": bulk}, nil)
 		same(t, "a bulk", byNode, byUs)
-		byUs.node.Do("process", nil, nil)
+		byUs.ask("process", nil, nil)
 		if diff := cmp.Diff(wanted, byUs.runs(len(wanted))); diff != "" {
 			t.Errorf("Node ran (-want +got):\n%s", diff)
 		}
@@ -226,12 +225,12 @@ func TestBulkOrder(t *testing.T) {
 func TestHashTags(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
+		desk := newDesk(t, r, setup{})
 		for name, config := range map[string]bull.Config{
 			"prefix": {Prefix: "{interop:" + uuid.NewString() + "}", Queue: queueName},
 			"queue":  {Prefix: "interop:" + uuid.NewString(), Queue: "{email-queue}"},
 		} {
-			f := openFixtureAt(t, redisURL(t), func(c *bull.Config) { c.Prefix, c.Queue = config.Prefix, config.Queue })
-			f.node = startNode(t, f, r.pkg)
+			f := desk.openBeside(func(c *bull.Config) { c.Prefix, c.Queue = config.Prefix, config.Queue })
 			base := config.Prefix + ":" + config.Queue + ":"
 			f.nodeAdds("node", object{"priority": 2})
 			f.add(bull.Job{ID: "go", Opts: bull.Opts{Priority: 1}})
@@ -239,13 +238,13 @@ func TestHashTags(t *testing.T) {
 			if got := f.redis.LRange(t.Context(), base+"wait", 0, -1).Val(); !slices.Equal(got, []string{"node", "go"}) {
 				t.Errorf("%s: %swait is %v", name, base, got)
 			}
-			f.node.Do("process", nil, nil)
+			f.ask("process", nil, nil)
 			if diff := cmp.Diff([]string{"go", "node"}, f.runs(2)); diff != "" {
 				t.Errorf("%s: Node ran (-want +got):\n%s", name, diff)
 			}
 			f.reaches(bull.StateCompleted, "go", "node")
 			var late struct{ State string }
-			if f.node.Do("state", object{"id": "late"}, &late); late.State != "delayed" {
+			if f.ask("state", object{"id": "late"}, &late); late.State != "delayed" {
 				t.Errorf("%s: Node finds late to be %s", name, late.State)
 			}
 		}
@@ -265,13 +264,13 @@ func TestBackoffOfOurJobs(t *testing.T) {
 	}
 	eachRelease(t, func(t *testing.T, r release) {
 		f := newDesk(t, r, setup{config: standstill})
-		f.node.Do("clock", object{"now": start}, nil)
-		f.node.Do("process", nil, nil)
+		f.ask("clock", object{"now": start}, nil)
+		f.ask("process", nil, nil)
 		n := 0
 		for name, test := range tests {
 			n++
 			id, now := strconv.Itoa(n), start
-			f.node.Do("clock", object{"now": now}, nil)
+			f.ask("clock", object{"now": now}, nil)
 			f.add(bull.Job{Data: []byte(`{"do":"failTwice"}`), Opts: bull.Opts{Attempts: 3, Backoff: test.backoff}})
 			for i, after := range test.want {
 				f.reaches(bull.StateDelayed, id)
@@ -283,12 +282,12 @@ func TestBackoffOfOurJobs(t *testing.T) {
 					t.Errorf("%s: after attempt %d (-want +got):\n%s", name, i+1, diff)
 				}
 				now = due + 1 // the low bits of the score are the id's
-				f.node.Do("clock", object{"now": now}, nil)
-				f.node.Do("promoteDue", nil, nil)
+				f.ask("clock", object{"now": now}, nil)
+				f.ask("promoteDue", nil, nil)
 			}
 			f.reaches(bull.StateCompleted, id)
 			var got object
-			f.node.Do("state", object{"id": id}, &got)
+			f.ask("state", object{"id": id}, &got)
 			want := object{"state": "completed", "attemptsMade": 2.0, "returnvalue": "third time"}
 			if diff := cmp.Diff(want, object{"state": got["state"], "attemptsMade": got["attemptsMade"], "returnvalue": got["returnvalue"]}); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -302,7 +301,7 @@ func TestNodeHearsOfOurAdds(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
 		f := newDesk(t, r, setup{})
-		f.node.Do("listen", object{"events": []string{"waiting"}}, nil)
+		f.ask("listen", object{"events": []string{"waiting"}}, nil)
 		f.add(bull.Job{})
 		f.add(bull.Job{ID: "late", Opts: bull.Opts{Delay: time.Millisecond}})
 		f.add(bull.Job{ID: "urgent", Opts: bull.Opts{Priority: 1}})

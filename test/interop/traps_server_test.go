@@ -53,7 +53,7 @@ func TestTrapEviction(t *testing.T) {
 	for i := range n {
 		bulk = append(bulk, object{"data": object{"text": strings.Repeat("x", 2000)}, "opts": object{"jobId": fmt.Sprintf("j-%d", i)}})
 	}
-	f.node.Do("addBulk", object{"jobs": bulk}, nil)
+	f.ask("addBulk", object{"jobs": bulk}, nil)
 	var used int64
 	for _, line := range strings.Fields(f.redis.Info(t.Context(), "memory").Val()) {
 		_, _ = fmt.Sscanf(line, "used_memory:%d", &used)
@@ -86,10 +86,10 @@ func TestTrapEviction(t *testing.T) {
 func TestForeignQueueIsRefused(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
-		node := newDesk(t, r, setup{}).node
+		desk := newDesk(t, r, setup{})
 		for _, pkg := range []string{"bullmq-5", "bullmq-6"} {
-			f := openDesk(t, setup{})
-			node.Do("bullmq", object{"pkg": pkg, "prefix": f.prefix}, nil)
+			f := desk.openBeside(asItIs)
+			f.ask("bullmq", object{"pkg": pkg}, nil)
 			want := f.raw()
 			consumer := &bull.Consumer{Queue: f.queue, Handler: newHands().handle}
 			for what, err := range map[string]error{
@@ -104,11 +104,11 @@ func TestForeignQueueIsRefused(t *testing.T) {
 			}
 		}
 
-		f := openDesk(t, setup{})
-		all, _ := mixed()
-		(addCase{node: all}).byNode(f, node)
-		node.Do("process", object{"prefix": f.prefix}, nil)
-		node.Do("pause", object{"prefix": f.prefix}, nil)
+		f := desk.openBeside(asItIs)
+		node, _ := mixed()
+		(addCase{node: node}).byNode(f)
+		f.ask("process", nil, nil)
+		f.ask("pause", nil, nil)
 		if err := f.queue.CheckDialect(t.Context()); err != nil {
 			t.Errorf("CheckDialect of a queue of Bull %s = %v", r.version, err)
 		}

@@ -52,17 +52,17 @@ func TestTrapNullOptions(t *testing.T) {
 		f := newDesk(t, r, setup{settings: object{"retryProcessDelay": 10}}) // after its error
 		ends := map[string]string{"removeOnComplete": "ok", "removeOnFail": "fail"}
 		for option, do := range ends {
-			f.node.Do("add", object{"data": object{"do": do}, "opts": object{"jobId": option, option: nil}}, nil)
+			f.ask("add", object{"data": object{"do": do}, "opts": object{"jobId": option, option: nil}}, nil)
 		}
-		f.node.Do("process", nil, nil)
+		f.ask("process", nil, nil)
 		f.reaches(bull.StateStuck, "removeOnComplete", "removeOnFail")
 		f.nodeAdds("removeOnComplete", nil)
 		f.reaches(bull.StateStuck, "removeOnComplete")
 
 		// Our worker takes null for "not told", and our producer never writes it.
-		ours := newDesk(t, r, setup{})
+		ours := f.openBeside(asItIs)
 		for option, do := range ends {
-			ours.node.Do("add", object{"data": object{"do": do}, "opts": object{"jobId": option, option: nil}}, nil)
+			ours.ask("add", object{"data": object{"do": do}, "opts": object{"jobId": option, option: nil}}, nil)
 		}
 		ours.begin(&bull.Consumer{Handler: func(_ context.Context, d *bull.Delivery) (any, error) {
 			if d.ID == "removeOnFail" {
@@ -73,10 +73,10 @@ func TestTrapNullOptions(t *testing.T) {
 		ours.reaches(bull.StateCompleted, "removeOnComplete")
 		ours.reaches(bull.StateFailed, "removeOnFail")
 
-		sound := newDesk(t, r, setup{})
+		sound := f.openBeside(asItIs)
 		sound.add(bull.Job{ID: "complete"})
 		sound.add(bull.Job{ID: "fail", Data: []byte(`{"do":"fail"}`)})
-		sound.node.Do("process", nil, nil)
+		sound.ask("process", nil, nil)
 		sound.reaches(bull.StateCompleted, "complete")
 		sound.reaches(bull.StateFailed, "fail")
 	})
@@ -144,7 +144,7 @@ func TestTrapReservedIDs(t *testing.T) {
 		f := newDesk(t, r, setup{})
 		for _, id := range []string{"wait", ""} { // the second is anybody's next add
 			var added struct{ Error string }
-			f.node.Do("tryAdd", object{"data": object{}, "opts": object{"jobId": id}}, &added)
+			f.ask("tryAdd", object{"data": object{}, "opts": object{"jobId": id}}, &added)
 			if !strings.Contains(added.Error, "WRONGTYPE") {
 				t.Errorf("Bull's add of the id %q says %q", id, added.Error)
 			}
@@ -161,7 +161,7 @@ func TestTrapNumericIDs(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
 		f := newDesk(t, r, setup{})
-		f.node.Do("add", object{"data": object{"first": true}, "opts": object{"jobId": "2"}}, nil)
+		f.ask("add", object{"data": object{"first": true}, "opts": object{"jobId": "2"}}, nil)
 		f.nodeAdds("", nil)
 		if got := f.redis.LRange(t.Context(), f.key("wait"), 0, -1).Val(); !slices.Equal(got, []string{"2", "2"}) {
 			t.Errorf("wait is %v", got)
@@ -240,7 +240,7 @@ func TestTrapAddWhilePaused(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
 		f := newDesk(t, r, setup{})
-		f.node.Do("pause", nil, nil)
+		f.ask("pause", nil, nil)
 		f.push("pushed", nil)
 		f.add(bull.Job{ID: "plain"})
 		f.add(bull.Job{ID: "urgent", Opts: bull.Opts{Priority: 1}})
@@ -249,9 +249,9 @@ func TestTrapAddWhilePaused(t *testing.T) {
 			moved, _, err := f.queue.PromoteDue(t.Context())
 			return err == nil && moved == 1
 		})
-		f.node.Do("resume", nil, nil)
+		f.ask("resume", nil, nil)
 		f.reaches(bull.StateStuck, "pushed")
-		f.node.Do("process", nil, nil)
+		f.ask("process", nil, nil)
 		if diff := cmp.Diff([]string{"urgent", "plain", "late"}, f.runs(3)); diff != "" {
 			t.Errorf("Node ran (-want +got):\n%s", diff)
 		}
@@ -268,7 +268,7 @@ func TestTrapSilentDuplicates(t *testing.T) {
 		f.redis.Del(t.Context(), f.key("wait"))
 		for _, id := range []string{"zombie", "twice", "twice"} {
 			var added struct{ ID, Error string }
-			f.node.Do("tryAdd", object{"data": object{"jobUuid": "x"}, "opts": object{"jobId": id}}, &added)
+			f.ask("tryAdd", object{"data": object{"jobUuid": "x"}, "opts": object{"jobId": id}}, &added)
 			if added.ID != id || added.Error != "" {
 				t.Errorf("Bull's add of %s: %+v", id, added)
 			}
@@ -292,11 +292,11 @@ func TestTrapUnknownBackoff(t *testing.T) {
 	t.Parallel()
 	eachRelease(t, func(t *testing.T, r release) {
 		f := newDesk(t, r, setup{})
-		f.node.Do("add", object{
+		f.ask("add", object{
 			"data": object{"do": "fail"},
 			"opts": object{"jobId": "bad", "attempts": 2, "backoff": object{"type": "jitter", "delay": 1}},
 		}, nil)
-		f.node.Do("process", nil, nil)
+		f.ask("process", nil, nil)
 		if got := f.node.Next("error"); !strings.Contains(string(got.Value), "jitter") {
 			t.Errorf("Bull's error is %s", got.Value)
 		}
@@ -325,7 +325,7 @@ func TestTrapData(t *testing.T) {
 	}
 	eachRelease(t, func(t *testing.T, r release) {
 		f := newDesk(t, r, setup{})
-		f.node.Do("process", object{"concurrency": len(tests)}, nil)
+		f.ask("process", object{"concurrency": len(tests)}, nil)
 		for name, test := range tests {
 			id := strings.ReplaceAll(name, " ", "-")
 			f.push(id, test.changes)

@@ -37,7 +37,7 @@ func TestTrapCompletedEvent(t *testing.T) {
 		}
 		add := func() *bull.Delivery {
 			id := f.nodeAdds("", object{"removeOnComplete": true, "removeOnFail": true})
-			f.node.Do("settled", object{"id": id}, nil)
+			f.ask("settled", object{"id": id}, nil)
 			taken, err := f.queue.Take(t.Context(), "")
 			if err != nil || taken.Delivery == nil || taken.Delivery.ID != id {
 				t.Fatalf("took %+v, %v, want %s", taken.Delivery, err, id)
@@ -84,10 +84,10 @@ func TestTrapLostLock(t *testing.T) {
 	eachRelease(t, func(t *testing.T, r release) {
 		f := newDesk(t, r, setup{})
 		f.nodeAdds("theirs", object{"attempts": 3})
-		f.node.Do("takeNext", nil, nil)
+		f.ask("takeNext", nil, nil)
 		f.redis.Set(t.Context(), f.key("theirs:lock"), "of another worker", 0)
 		var end struct{ Error string }
-		f.node.Do("finishLocked", object{"id": "theirs", "error": "boom"}, &end)
+		f.ask("finishLocked", object{"id": "theirs", "error": "boom"}, &end)
 		hash := f.redis.HGetAll(t.Context(), f.key("theirs")).Val()
 		if end.Error == "" || hash["attemptsMade"] != "1" || hash["failedReason"] != "boom" {
 			t.Errorf("Bull's failing says %q and leaves %v", end.Error, hash)
@@ -137,9 +137,9 @@ func TestTrapOrphans(t *testing.T) {
 		f := newDesk(t, r, setup{})
 		f.redis.ZAdd(t.Context(), f.key("delayed"), redis.Z{Member: "late", Score: 4096})
 		f.redis.LPush(t.Context(), f.key("active"), "dead")
-		f.node.Do("moveStalled", nil, nil) // suspects
-		f.node.Do("moveStalled", nil, nil) // finds
-		f.node.Do("process", nil, nil)
+		f.ask("moveStalled", nil, nil) // suspects
+		f.ask("moveStalled", nil, nil) // finds
+		f.ask("process", nil, nil)
 		f.redis.LPush(t.Context(), f.key("wait"), "waits")
 		ran := f.runs(3)
 		slices.Sort(ran)
