@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,6 +153,11 @@ func testAddInvalid(t *testing.T, f *fixture) {
 		"timeout below 1ms":      {Data: data, Opts: bull.Opts{Timeout: time.Microsecond}},
 		"unknown backoff":        {Data: data, Opts: bull.Opts{Backoff: bull.Backoff{Type: "jitter", Delay: time.Second}}},
 		"backoff without type":   {Data: data, Opts: bull.Opts{Backoff: bull.Backoff{Delay: time.Second}}},
+		"debounce without an id": {Data: data, Opts: bull.Opts{Debounce: bull.Debounce{TTL: time.Second}}},
+		"debounce below 1ms":     {Data: data, Opts: bull.Opts{Debounce: bull.Debounce{ID: "a", TTL: 1}}},
+		"broken debounce id":     {Data: data, Opts: bull.Opts{Debounce: bull.Debounce{ID: "\xff"}}},
+		"long debounce id":       {Data: data, Opts: bull.Opts{Debounce: bull.Debounce{ID: strings.Repeat("a", 257)}}},
+		"no age to keep":         {Data: data, Opts: bull.Opts{RemoveOnComplete: bull.KeepFor(0, 5)}},
 		"negative count to keep": {Data: data, Opts: bull.Opts{RemoveOnFail: bull.KeepNewest(-1)}},
 	}
 	for name, job := range tests {
@@ -265,8 +271,13 @@ func testDialect(t *testing.T, f *fixture) {
 		"maxLenEvents": {dump{"meta": hash{"opts.maxLenEvents": "10000"}}, true, true},
 		"marker":       {dump{"marker": zset{"0": 0}}, true, true},
 		"events":       {dump{"events": list{"e"}}, true, true},
-		"prioritized":  {dump{"prioritized": zset{"a": 1}}, true, true},
-		"repeatable":   {dump{"repeat": zset{"__default__::::* * * * *": 1}}, false, true},
+		"counter":      {dump{"pc": "3"}, true, true},
+		"concurrency":  {dump{"meta": hash{"concurrency": "5"}}, true, true},
+		"job names": {
+			dump{"pc": job(nil), "events": job(nil), "marker": job(nil), "prioritized": job(nil)}, false, false,
+		},
+		"prioritized": {dump{"prioritized": zset{"a": 1}}, true, true},
+		"repeatable":  {dump{"repeat": zset{"__default__::::* * * * *": 1}}, false, true},
 	}
 	for name, test := range tests {
 		f.seed(t, test.state)

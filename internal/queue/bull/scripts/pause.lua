@@ -3,7 +3,9 @@
 -- ARGV: 1 base, 2 'paused' or 'resumed'
 -- Returns how many jobs are ready to run.
 local from, to = KEYS[1], KEYS[2]
-if ARGV[2] == 'resumed' then from, to = to, from end
+if ARGV[2] == 'resumed' then
+  from, to = KEYS[2], KEYS[1]
+end
 
 -- running_order lists ids as workers would take them, each with its priority; jobs without one come last.
 local function running_order(list, prioritized)
