@@ -50,12 +50,12 @@ func installOnce(dir string) error {
 		return fmt.Errorf("reading the lock file: %w", err)
 	}
 	stamp := filepath.Join(dir, "node_modules", ".cartero-installed")
-	if installed, err := os.ReadFile(stamp); err == nil && bytes.Equal(installed, pinned) { //nolint:gosec // our own file
+	if installed, err := os.ReadFile(stamp); err == nil && bytes.Equal(installed, pinned) {
 		return nil
 	}
 	// Not `npm ci`: it insists on the optional binaries of every platform, which not every registry holds. This takes
 	// the versions of the lock file too, and leaves that file alone.
-	cmd := exec.Command("npm", "install", "--no-save", "--omit=optional", "--no-audit", "--no-fund", "--ignore-scripts") //nolint:noctx // ends with the test binary
+	cmd := exec.Command("npm", "install", "--no-save", "--omit=optional", "--no-audit", "--no-fund", "--ignore-scripts")
 	cmd.Dir = dir
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("npm install in test/interop: %w\n%s", err, output)
@@ -65,7 +65,7 @@ func installOnce(dir string) error {
 
 // lock waits for other test binaries that install at the same time.
 func lock(path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // a path of our own
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ type reply struct {
 // Start runs a script of the folder test/interop. base is part of every request; env are more variables, as NAME=value.
 func Start(tb testing.TB, script string, base map[string]any, env ...string) *Process {
 	tb.Helper()
-	cmd := exec.Command("node", script) //nolint:gosec,noctx // a script of ours; the process ends with its input
+	cmd := exec.Command("node", script)
 	cmd.Dir = Dir(tb)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr

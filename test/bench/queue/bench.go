@@ -69,9 +69,9 @@ func newBench(url, profile string, progress io.Writer) (_ *bench, err error) {
 		return nil, err
 	}
 	for _, role := range []string{"producer", "consumer"} {
-		node := exec.Command("node", "bench/queue.js") //nolint:noctx // ends with its input
+		node := exec.Command("node", "bench/queue.js")
 		node.Dir = dir
-		commands := [2]*exec.Cmd{node, exec.Command(self)} //nolint:noctx // likewise
+		commands := [2]*exec.Cmd{node, exec.Command(self)}
 		for _, side := range []side{peer, ours} {
 			env := []string{envChild + "=1", envRedis + "=" + url, envPrefix + "=" + b.prefix}
 			if profile != "" {

@@ -116,7 +116,7 @@ func write(path string, r report) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // meant to be passed on
+	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
 // loadAverage is that of the last minute, or empty.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math"
@@ -171,7 +172,8 @@ func (r report) print(out io.Writer) error {
 		fmt.Fprintf(out, ", load %s before", m.Load)
 	}
 	fmt.Fprintf(out, "\n%d rounds, taking turns: median (lowest–highest). Ratio: Cartero to bull, medians (of single rounds).\n\n", r.Rounds)
-	tab := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var table bytes.Buffer
+	tab := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tab, "\tbull\tCartero\tratio\t\ttarget\t")
 	section := ""
 	for _, row := range r.Rows {
@@ -189,7 +191,13 @@ func (r report) print(out io.Writer) error {
 			row.print(tab)
 		}
 	}
-	return tab.Flush()
+	if err := tab.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(table.String()) {
+		fmt.Fprintln(out, strings.TrimRight(line, " \n"))
+	}
+	return nil
 }
 
 func (r row) print(tab io.Writer) {

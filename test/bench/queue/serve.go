@@ -253,4 +253,3 @@ func cpuSeconds() float64 {
 	}
 	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
 }
-
