@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +33,7 @@ type fleet struct {
 	*testing.T
 
 	settings settings // what all members have in common
+	base     string   // of all keys
 	redis    redis.UniversalClient
 	queue    *bull.Queue
 	members  []*member
@@ -42,7 +42,9 @@ type fleet struct {
 // newFleet is for a queue on the Redis of these settings, which have URL, or more, in them.
 func newFleet(t *testing.T, s settings) *fleet {
 	t.Helper()
-	s.Prefix, s.Queue = "{fleet}", "mail"
+	if s.Queue == "" {
+		s.Prefix, s.Queue = "{fleet}", "mail"
+	}
 	if s.Concurrency == 0 {
 		s.Concurrency = 10
 	}
@@ -61,7 +63,15 @@ func newFleet(t *testing.T, s settings) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fleet{T: t, settings: s, redis: client, queue: queue}
+	return &fleet{T: t, settings: s, base: s.Prefix + ":" + s.Queue + ":", redis: client, queue: queue}
+}
+
+// server is the server that has the queue; of a cluster, the master of its slot.
+func (f *fleet) server(ctx context.Context) (redis.UniversalClient, error) {
+	if cluster, ok := f.redis.(*redis.ClusterClient); ok {
+		return cluster.MasterForKey(ctx, f.base+"wait")
+	}
+	return f.redis, nil
 }
 
 func needsServers(t *testing.T) {
@@ -189,7 +199,11 @@ func (f *fleet) produceGo(name string, count int, opts bull.Opts) []string {
 func (f *fleet) await(workers int) {
 	f.Helper()
 	redistest.Eventually(f, "the workers are there", func(ctx context.Context) error {
-		list, err := f.redis.ClientList(ctx).Result()
+		server, err := f.server(ctx)
+		if err != nil {
+			return err
+		}
+		list, err := server.ClientList(ctx).Result()
 		if n := strings.Count(list, " name="+f.settings.Prefix+":"); err == nil && n < workers {
 			err = fmt.Errorf("%d workers", n)
 		}
@@ -211,7 +225,8 @@ func (f *fleet) awaitFinished(n int) {
 
 // run is one start of a job, as a worker has recorded it.
 type run struct {
-	kind     string
+	kind     string // Node or Go
+	name     string // of the worker
 	attempts int
 	at       int64 // ms, on the true clock
 }
@@ -221,33 +236,33 @@ func (f *fleet) runs() map[string][]run {
 	f.Helper()
 	all := map[string][]run{}
 	for _, m := range f.members {
-		file, err := os.Open(m.settings.Record)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			f.Fatal(err)
-		}
-		lines := bufio.NewScanner(file)
-		for lines.Scan() {
+		for line := range strings.Lines(m.read()) {
 			var id string
-			r := run{kind: m.kind()}
-			if _, err := fmt.Sscanf(lines.Text(), "start %s %d %d", &id, &r.attempts, &r.at); err != nil {
-				f.Fatalf("%s recorded %q", m.settings.Name, lines.Text())
+			r := run{kind: m.kind(), name: m.settings.Name}
+			if _, err := fmt.Sscanf(line, "start %s %d %d", &id, &r.attempts, &r.at); err != nil {
+				f.Fatalf("%s recorded %q", m.settings.Name, line)
 			}
 			all[id] = append(all[id], r)
 		}
-		_ = file.Close()
 	}
 	return all
+}
+
+// read returns what a member has recorded.
+func (m *member) read() string {
+	m.Helper()
+	text, err := os.ReadFile(m.settings.Record)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		m.Fatal(err)
+	}
+	return string(text)
 }
 
 // ends counts, by job, the events that tell that it completed or failed, from now on.
 func (f *fleet) ends() (stop func() map[string]int) {
 	f.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	base := f.settings.Prefix + ":" + f.settings.Queue + ":"
-	heard := f.redis.Subscribe(ctx, base+"completed", base+"failed")
+	heard := f.redis.Subscribe(ctx, f.base+"completed", f.base+"failed")
 	if _, err := heard.Receive(ctx); err != nil {
 		f.Fatal(err)
 	}
@@ -271,7 +286,7 @@ func (f *fleet) ends() (stop func() map[string]int) {
 	})
 	f.Cleanup(cancel)
 	return func() map[string]int {
-		if err := f.redis.Publish(ctx, base+"completed", `{"jobId":"last"}`).Err(); err != nil {
+		if err := f.redis.Publish(ctx, f.base+"completed", `{"jobId":"last"}`).Err(); err != nil {
 			f.Fatal(err)
 		}
 		done.Wait()

@@ -27,9 +27,8 @@ type outcome struct {
 func (f *fleet) outcomes(ids []string) map[string]outcome {
 	f.Helper()
 	ctx := f.Context()
-	base := f.settings.Prefix + ":" + f.settings.Queue + ":"
 	in := func(set string) map[string]bool {
-		members, err := f.redis.ZRange(ctx, base+set, 0, -1).Result()
+		members, err := f.redis.ZRange(ctx, f.base+set, 0, -1).Result()
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -45,7 +44,7 @@ func (f *fleet) outcomes(ids []string) map[string]outcome {
 		pipe := f.redis.Pipeline()
 		cmds := make([]*redis.SliceCmd, len(chunk))
 		for i, id := range chunk {
-			cmds[i] = pipe.HMGet(ctx, base+id, "attemptsMade", "stalledCounter", "finishedOn", "returnvalue")
+			cmds[i] = pipe.HMGet(ctx, f.base+id, "attemptsMade", "stalledCounter", "finishedOn", "returnvalue")
 		}
 		if _, err := pipe.Exec(ctx); err != nil {
 			f.Fatal(err)
@@ -82,7 +81,7 @@ func (f *fleet) wantEnds(ids []string, outcomes map[string]outcome) {
 		}
 		if got != want {
 			if wrong++; wrong <= 5 {
-				f.Errorf("job %s: %+v, want %+v", id, got, want)
+				f.Errorf("job %s: %+v, want %+v; it ran %+v", id, got, want, f.runs()[id])
 			}
 		}
 	}
@@ -124,13 +123,16 @@ func (f *fleet) wantNothingLeft(ids []string) {
 	for _, id := range ids {
 		known[id] = true
 	}
-	base := f.settings.Prefix + ":" + f.settings.Queue + ":"
 	// The last script of a job ends before its event is out, but a limiter's counter expires when it will.
 	redistest.Eventually(f, "nothing is left over", func(ctx context.Context) error {
 		var left []string
-		iter := f.redis.Scan(ctx, 0, base+"*", 1000).Iterator()
+		server, err := f.server(ctx)
+		if err != nil {
+			return err
+		}
+		iter := server.Scan(ctx, 0, f.base+"*", 1000).Iterator()
 		for iter.Next(ctx) {
-			if name := strings.TrimPrefix(iter.Val(), base); !known[name] {
+			if name := strings.TrimPrefix(iter.Val(), f.base); !known[name] {
 				left = append(left, name)
 			}
 		}
