@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"gorm.io/gorm"
 )
@@ -61,10 +62,15 @@ func (s *Store) Migrate(ctx context.Context) error {
 			if err := lockMigrations(ctx, conn); err != nil {
 				return err
 			}
-			err := s.migrate(conn)
+			err := conn.Exec("SET SESSION lock_wait_timeout = ?", tableWait).Error
+			if err == nil {
+				err = s.migrate(conn)
+			}
 			// Also where ctx ended meanwhile: the connection goes back to the pool.
-			unlock := conn.WithContext(context.WithoutCancel(ctx)).Exec("DO RELEASE_LOCK(" + migrationLock + ")")
-			return errors.Join(err, unlock.Error)
+			conn = conn.WithContext(context.WithoutCancel(ctx))
+			return errors.Join(err,
+				conn.Exec("SET SESSION lock_wait_timeout = DEFAULT").Error,
+				conn.Exec("DO RELEASE_LOCK("+migrationLock+")").Error)
 		})
 	})
 }
@@ -125,10 +131,30 @@ func (s *Store) step(tx *gorm.DB, in inspector, step step) error {
 			return err
 		}
 	}
-	if err := step.apply(tx, in); err != nil {
-		return fmt.Errorf("%s: %w", step, err)
+	for try := 1; ; try++ {
+		err := step.apply(tx, in)
+		if err == nil {
+			return nil
+		}
+		busy := s.engine == engineMySQL && worthRepeatingStep(err)
+		if !busy || try == tableTries || !pause(tx.Statement.Context, tablePause) {
+			return fmt.Errorf("%s: %w", step, err)
+		}
 	}
-	return nil
+}
+
+// A change of a table waits for the transactions that use the table, and whoever comes later waits behind it: for ever
+// where one of these transactions waits for a row of another that waits behind the change. So it waits for tableWait
+// seconds only, less than programs on the same tables have patience, lets the others go, and tries again.
+const (
+	tableWait  = 1
+	tableTries = 30
+	tablePause = 2 * time.Second
+)
+
+func worthRepeatingStep(err error) bool {
+	code := mysqlCode(err)
+	return code == mysqlLockTimeout || code == mysqlDeadlock
 }
 
 func currentVersion(tx *gorm.DB) (int, error) {

@@ -13,6 +13,8 @@ import (
 // Two rules hold wherever a recipient goes back to waiting (Record, Release, Rescue): in a cancelled campaign it becomes
 // cancelled; in a job that a legacy program wrote it becomes deferred and due at once, so that the outbox rings the job.
 type Store interface {
+	Leases
+	Submissions
 	// Job returns the job with its campaign's flags, or campaign.ErrNotFound.
 	Job(ctx context.Context, id string) (campaign.Job, error)
 	// StartJob sets PROCESSING and startedAt on a PENDING job, and the campaign's startedAt if it has none.
@@ -27,6 +29,19 @@ type Store interface {
 	// Record writes results, in one transaction, to the recipients that still carry the token. A recipient that was
 	// meanwhile put in doubt, under the same token, takes the certain result. It returns how many rows it changed.
 	Record(ctx context.Context, token string, results []campaign.Result) (int, error)
+	// FinishJob completes the job if no recipient is left to try: status, completedAt and the legacy counters. On a
+	// job that is finished already it counts again, since a certain result may have replaced a doubt; if that result
+	// left a recipient to try, the job is PROCESSING again.
+	FinishJob(ctx context.Context, id string, now time.Time) (campaign.JobProgress, error)
+	// PostponeRing says that the queue has these jobs until then: the outbox leaves them alone.
+	PostponeRing(ctx context.Context, jobs []campaign.DueJob, until time.Time) error
+	// HoldCampaign stops the job's campaign until hold.Until; one whose Until has come is a note that stops nobody, and
+	// the zero Hold clears. A hold in force that ends later stays. A legacy job, with no key, is not held.
+	HoldCampaign(ctx context.Context, key string, hold campaign.Hold) error
+}
+
+// Leases is what a worker needs of the database to keep its claims, and to end those of the dead.
+type Leases interface {
 	// RenewLeases extends the leases under these tokens.
 	RenewLeases(ctx context.Context, tokens []string, until time.Time) error
 	// Release gives back what is left under the token: recipients that were claimed and not announced become pending
@@ -39,20 +54,15 @@ type Store interface {
 	Held(ctx context.Context, token string) (map[string]bool, error)
 	// Rescue ends the leases that ran out: recipients not announced are given back, announced ones become inDoubt.
 	Rescue(ctx context.Context, now time.Time) (Rescued, error)
-	// FinishJob completes the job if no recipient is left to try: status, completedAt and the legacy counters. On a
-	// job that is finished already it counts again, since a certain result may have replaced a doubt; if that result
-	// left a recipient to try, the job is PROCESSING again.
-	FinishJob(ctx context.Context, id string, now time.Time) (campaign.JobProgress, error)
-	// PostponeRing says that the queue has these jobs until then: the outbox leaves them alone.
-	PostponeRing(ctx context.Context, jobs []campaign.DueJob, until time.Time) error
+}
+
+// Submissions is what a worker needs of the database to send what is submitted.
+type Submissions interface {
 	// Submit writes mails in one transaction; each new one is claimed and announced under the lease at now. Made again with
 	// the same lease, it grants the same mails.
 	Submit(ctx context.Context, mails []campaign.Submission, lease *campaign.Lease, now time.Time) ([]campaign.Submitted, error)
 	// FinishJobs is FinishJob for many jobs with few recipients each.
 	FinishJobs(ctx context.Context, ids []string, now time.Time) error
-	// HoldCampaign stops the job's campaign until hold.Until; one whose Until has come is a note that stops nobody, and
-	// the zero Hold clears. A hold in force that ends later stays. A legacy job, with no key, is not held.
-	HoldCampaign(ctx context.Context, key string, hold campaign.Hold) error
 }
 
 // Rescued is what a rescue came to.

@@ -148,8 +148,10 @@ var submitTests = map[string]func(s *scene){
 		for _, now := range []int{3, 4} { // the second time changes nothing
 			s.must(s.FinishJobs(s.ctx(), ids, minute(now)))
 			for i, want := range [][]string{
-				{"COMPLETED", "1", "0", text(minute(3))}, {"FAILED", "0", "1", text(minute(3))},
-				{"FAILED", "0", "1", text(minute(3))}, {"PROCESSING", "0", "0", ""},
+				{"COMPLETED", "1", "0", text(minute(3))},
+				{"FAILED", "0", "1", text(minute(3))},
+				{"FAILED", "0", "1", text(minute(3))},
+				{"PROCESSING", "0", "0", ""},
 			} {
 				s.equal("job", s.counters(ids[i]), want)
 			}
