@@ -75,6 +75,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		outage:   outage{log: log},
 		slots:    make(chan struct{}, cmp.Or(c.Concurrency, 1)),
 	}
+	r.locks, r.completer = newLocks(c.Queue, &r.outage), &completer{queue: c.Queue}
 	return r.run(ctx, cmp.Or(c.Grace, 30*time.Second))
 }
 
@@ -120,6 +121,8 @@ type run struct {
 	log      *slog.Logger
 	outage   outage
 
+	locks     *locks
+	completer *completer
 	slots     chan struct{} // one element per running job
 	running   sync.WaitGroup
 	stop      context.CancelCauseFunc // ends the run
@@ -135,6 +138,11 @@ func (r *run) run(ctx context.Context, grace time.Duration) error {
 	r.stop = stop
 	jobs, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
+
+	var renewal sync.WaitGroup
+	renewed, stopRenewing := context.WithCancel(context.WithoutCancel(ctx))
+	renewal.Go(func() { r.locks.run(renewed) })
+	defer func() { stopRenewing(); renewal.Wait() }()
 
 	var background sync.WaitGroup
 	background.Go(func() { r.promoteLoop(ctx) })

@@ -25,11 +25,12 @@ type Delivery struct {
 	queue      *Queue
 	opts       receivedOpts
 	token      string
+	debounceID string
 	stacktrace []string
 	lockedAt   time.Time // taken before the call that locked, so that the lock never ends earlier than assumed
 }
 
-// The fields of a job's hash that a worker needs, in the order of the reply of lib.lua's take.
+// The fields of a job's hash that a run needs, in the order in which the scripts return them, and the id.
 const (
 	fieldData = iota
 	fieldName
@@ -38,17 +39,20 @@ const (
 	fieldAttemptsMade
 	fieldStalledCounter
 	fieldStacktrace
+	fieldDebounceID
+	fieldID
 )
 
 // newDelivery reads the fields of a hash; one that is not there is nil.
-func newDelivery(queue *Queue, id, token string, lockedAt time.Time, fields []any) *Delivery {
+func newDelivery(queue *Queue, fields []any, token string, lockedAt time.Time) *Delivery {
 	text := func(i int) string {
 		s, _ := fields[i].(string)
 		return s
 	}
 	d := &Delivery{
 		queue:        queue,
-		ID:           id,
+		ID:           text(fieldID),
+		debounceID:   text(fieldDebounceID),
 		Name:         cmp.Or(text(fieldName), DefaultName),
 		Data:         []byte(text(fieldData)),
 		Timestamp:    time.UnixMilli(parseInt(text(fieldTimestamp))),
@@ -179,7 +183,7 @@ func (b Backoff) after(made int) (wait time.Duration, again bool) {
 
 // completedEvent is the payload of the event that a job completed: val is JSON text inside JSON, and is left out where
 // there is no result.
-func completedEvent(id, returnValue string, hasResult bool) (string, error) {
+func completedEvent(id, returnValue string, hasResult bool) ([]byte, error) {
 	event := struct {
 		JobID string `json:"jobId"`
 		Val   string `json:"val,omitempty"`
@@ -187,8 +191,7 @@ func completedEvent(id, returnValue string, hasResult bool) (string, error) {
 	if hasResult {
 		event.Val = returnValue
 	}
-	text, err := json.Marshal(event)
-	return string(text), err
+	return json.Marshal(event)
 }
 
 // failedEvent is the payload of the event that a job failed for good: val is the reason as it is.

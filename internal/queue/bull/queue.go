@@ -3,6 +3,7 @@ package bull
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,7 +21,8 @@ type Queue struct {
 	config Config
 	keys   keys
 	client redis.UniversalClient
-	token  string // stands in the channel names of what this queue publishes
+	token  string        // stands in the channel names of what this queue publishes
+	runs   atomic.Uint64 // lock tokens so far
 }
 
 var _ outbox.Queue = (*Queue)(nil)

@@ -7,9 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
-	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
 )
 
 //go:embed scripts/later.lua
@@ -57,34 +58,37 @@ type Taken struct {
 // It takes none if the stalled check has meanwhile returned that one. A job that the limiter does not let start goes to
 // the delayed set.
 func (q *Queue) Take(ctx context.Context, id string) (Taken, error) {
-	k, token, start := q.keys, newToken(), time.Now()
+	k, token, start := q.keys, q.newToken(), time.Now()
 	limit, duration, grouped := q.config.Limiter.args()
 	reply, err := takeScript.Run(ctx, q.client,
-		[]string{k.wait(), k.active(), k.priority(), k.stalled(), k.delayed(), k.limiter()},
+		[]string{k.wait(), k.active(), k.priority(), k.stalled(), k.delayed(), k.limiter(), k.paused(), k.metaPaused()},
 		k.base, id, token, q.config.LockDuration.Milliseconds(), q.now(), limit, duration, grouped).Slice()
 	if err != nil {
 		return Taken{}, fmt.Errorf("taking a job of queue %s: %w", q.config.Queue, err)
 	}
-	return q.parseTaken(reply, token, start), nil
+	var taken Taken
+	taken.Dropped, taken.Refused = q.leftovers(reply[1], reply[2])
+	if fields := asSlice(reply[0]); fields != nil {
+		taken.Delivery = newDelivery(q, fields, token, start)
+	}
+	return taken, nil
 }
 
 // newToken is a lock token of its own for each run: if a job that stalled is run again by the same process, the first
 // run must not pass for the second. It has no '@', which ends the name in an event channel.
-func newToken() string { return uuid.NewString() }
+func (q *Queue) newToken() string {
+	return q.token + ":" + strconv.FormatUint(q.runs.Add(1), 10)
+}
 
-// parseTaken reads {id, fields, dropped, id of a repeatable job}.
-func (q *Queue) parseTaken(reply []any, token string, start time.Time) Taken {
-	var taken Taken
-	for _, id := range asSlice(reply[2]) {
-		taken.Dropped = append(taken.Dropped, fmt.Sprint(id))
+// leftovers reads what taking jobs brought beside them: ids that were dropped, and a repeatable job that was met.
+func (q *Queue) leftovers(ids, repeatable any) (dropped []string, refused *DialectError) {
+	for _, id := range asSlice(ids) {
+		dropped = append(dropped, fmt.Sprint(id))
 	}
-	if id, ok := reply[3].(string); ok {
-		taken.Refused = q.repeatable(id)
+	if id, ok := repeatable.(string); ok {
+		refused = q.repeatable(id)
 	}
-	if id, ok := reply[0].(string); ok {
-		taken.Delivery = newDelivery(q, id, token, start, asSlice(reply[1]))
-	}
-	return taken
+	return dropped, refused
 }
 
 func asSlice(v any) []any {
@@ -94,48 +98,32 @@ func asSlice(v any) []any {
 
 // Extend renews the lock. It reports false if the lock is gone or somebody else's.
 func (q *Queue) Extend(ctx context.Context, d *Delivery) (bool, error) {
-	n, err := extendScript.Run(ctx, q.client, []string{q.keys.lock(d.ID), q.keys.stalled()},
-		d.token, q.config.LockDuration.Milliseconds(), d.ID).Int64()
-	if err != nil {
-		return false, fmt.Errorf("renewing the lock of job %s: %w", d.ID, err)
-	}
-	return n == 1, nil
+	mine, errs := q.extendAll(ctx, []*Delivery{d})
+	return mine[0], errs[0]
 }
 
-// resultError says that a handler's result can't be stored.
-type resultError struct{ err error }
-
-func (e *resultError) Error() string { return "the result of the job is not JSON: " + e.err.Error() }
-func (e *resultError) Unwrap() error { return e.err }
-
-// Complete ends a run well; result is stored as JSON, and nil as "no result". With next, it takes the next waiting job
-// in the same step; with a limiter it does not, as Bull. ErrJobMissing, ErrLockLost and ErrNotActive mean that nothing was written.
-func (q *Queue) Complete(ctx context.Context, d *Delivery, result any, next bool) (Taken, error) {
-	value, err := json.Marshal(result)
-	if err != nil {
-		return Taken{}, &resultError{err}
+// extendAll renews locks, all in one round trip, and tells for each whether it is still held.
+func (q *Queue) extendAll(ctx context.Context, jobs []*Delivery) (mine []bool, errs []error) {
+	mine, errs = make([]bool, len(jobs)), make([]error, len(jobs))
+	pipe := q.client.Pipeline()
+	cmds := make([]*redis.Cmd, len(jobs))
+	for i, d := range jobs {
+		keys, args := []string{q.keys.lock(d.ID), q.keys.stalled()}, []any{d.token, q.config.LockDuration.Milliseconds(), d.ID}
+		if i == 0 { // the text of the script makes the server know it before it sees the others
+			cmds[i] = pipe.Eval(ctx, extendScript.source, keys, args...)
+		} else {
+			cmds[i] = pipe.EvalSha(ctx, extendScript.Hash(), keys, args...)
+		}
 	}
-	event, err := completedEvent(d.ID, string(value), result != nil)
-	if err != nil {
-		return Taken{}, fmt.Errorf("completing job %s: %w", d.ID, err)
+	_, _ = pipe.Exec(ctx) // each command has its error
+	for i, cmd := range cmds {
+		n, err := cmd.Int64()
+		if err != nil {
+			errs[i] = fmt.Errorf("renewing the lock of job %s: %w", jobs[i].ID, err)
+		}
+		mine[i] = err == nil && n == 1
 	}
-	nextToken, start := "", time.Now()
-	if next && !q.config.Limiter.enabled() { // a start must be counted, which only taking does
-		nextToken = newToken()
-	}
-	k := q.keys
-	age, count := d.opts.removeOnComplete.args()
-	reply, err := completeScript.Run(ctx, q.client,
-		[]string{k.wait(), k.active(), k.priority(), k.stalled(), k.completed(), k.metrics(StateCompleted)},
-		k.base, d.ID, d.token, q.now(), value, event, age, count, q.config.MetricsMaxDataPoints,
-		nextToken, q.config.LockDuration.Milliseconds()).Slice()
-	if err != nil {
-		return Taken{}, fmt.Errorf("completing job %s: %w", d.ID, err)
-	}
-	if code, _ := reply[0].(int64); code != 0 {
-		return Taken{}, fmt.Errorf("completing job %s: %w", d.ID, codeError(code))
-	}
-	return q.parseTaken(reply[1:], nextToken, start), nil
+	return mine, errs
 }
 
 // Fail ends an attempt badly: the job is tried again, at once or after its backoff, or fails for good if its attempts

@@ -14,35 +14,30 @@ var errNotRun = errors.New("the run was broken off")
 // work runs a job, and then the next, until none is waiting or ctx ends.
 func (r *run) work(ctx, jobs context.Context, d *Delivery) {
 	for d != nil {
-		d = r.process(ctx, jobs, d)
-		if d != nil || ctx.Err() != nil {
-			continue
-		}
-		next, err := r.take(context.WithoutCancel(ctx), "")
-		if err != nil {
-			return // the fetch loop waits for Redis
+		next, empty := r.process(ctx, jobs, d)
+		if next == nil && !empty && ctx.Err() == nil {
+			var err error
+			if next, err = r.take(context.WithoutCancel(ctx), ""); err != nil {
+				return // the fetch loop waits for Redis
+			}
 		}
 		d = next
 	}
 }
 
-// process runs one job under its lock and writes the outcome. It returns the next job, if one came with it.
-func (r *run) process(ctx, jobs context.Context, d *Delivery) *Delivery {
+// process runs one job under its lock and writes the outcome. It returns the next job, if one came with it, or that none
+// was waiting.
+func (r *run) process(ctx, jobs context.Context, d *Delivery) (next *Delivery, empty bool) {
 	jobCtx, cancel := context.WithCancelCause(jobs)
 	defer cancel(nil)
-	renewed, stopRenewing := context.WithCancel(context.WithoutCancel(jobs))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.renew(renewed, d, cancel)
-	}()
-	defer func() { stopRenewing(); <-done }()
+	held := r.locks.hold(d, cancel)
+	defer r.locks.release(held)
 
 	result, err := r.execute(jobCtx, d)
 	switch cause := context.Cause(jobCtx); {
 	case errors.Is(cause, ErrLockLost):
 		r.log.Warn("Lost the lock of a job while it ran, leaving it to whoever has it", "job", d.ID)
-		return nil
+		return nil, false
 	case errors.Is(cause, ErrStopping) && err != nil && !decided(err):
 		err = errNotRun
 	}
@@ -80,32 +75,33 @@ func (r *run) execute(ctx context.Context, d *Delivery) (result any, err error) 
 	return result, err
 }
 
-// settle writes the outcome, trying for as long as the lock may live. It returns the next job, if one came with it.
-func (r *run) settle(ctx context.Context, d *Delivery, result any, outcome error) *Delivery {
+// settle writes the outcome, trying for as long as the lock may live. It returns the next job, if one came with it, or
+// that none was waiting.
+func (r *run) settle(ctx context.Context, d *Delivery, result any, outcome error) (next *Delivery, empty bool) {
 	live := context.WithoutCancel(ctx)
 	deadline := time.Now().Add(r.queue.config.LockDuration)
 	var pause backoff
 	for tries := 1; ; tries++ {
-		next, err := r.write(live, d, result, outcome, ctx.Err() == nil)
+		next, empty, err := r.write(live, d, result, outcome, ctx.Err() == nil)
 		switch {
 		case err == nil:
 			r.outage.report(nil)
-			return next
+			return next, empty
 		case isGone(err) && tries > 1:
 			// An earlier try may have been carried out and its reply lost.
 			r.log.Info("Outcome of a job was written before, or the job is somebody else's", "job", d.ID)
-			return nil
+			return nil, false
 		case isGone(err):
 			r.log.Warn("Outcome of a job was not written, as it is not ours any more", "job", d.ID, "error", err)
-			return nil
+			return nil, false
 		case !IsUnavailable(err):
 			r.log.Error("Outcome of a job can't be written, the stalled check will return it", "job", d.ID, "error", err)
-			return nil
+			return nil, false
 		}
 		r.outage.report(err)
 		if !pause.wait(live) || time.Now().After(deadline) {
 			r.log.Warn("Outcome of a job was not written before its lock ran out", "job", d.ID)
-			return nil
+			return nil, false
 		}
 	}
 }
@@ -114,52 +110,27 @@ func isGone(err error) bool {
 	return errors.Is(err, ErrLockLost) || errors.Is(err, ErrJobMissing) || errors.Is(err, ErrNotActive)
 }
 
-func (r *run) write(ctx context.Context, d *Delivery, result any, outcome error, next bool) (*Delivery, error) {
+// write writes the outcome, and takes the next job in the same step where Bull does.
+func (r *run) write(ctx context.Context, d *Delivery, result any, outcome error, more bool) (next *Delivery, empty bool, err error) {
 	if errors.Is(outcome, errNotRun) {
-		return nil, r.queue.GiveBack(ctx, d)
+		return nil, false, r.queue.GiveBack(ctx, d)
 	}
 	if until, ok := asLater(outcome); ok {
-		return nil, r.queue.Delay(ctx, d, until.at)
+		return nil, false, r.queue.Delay(ctx, d, until.at)
 	}
 	if outcome != nil {
 		_, err := r.queue.Fail(ctx, d, outcome)
-		return nil, err
+		return nil, false, err
 	}
-	taken, err := r.queue.Complete(ctx, d, result, next)
+	c, err := r.queue.newCompletion(d, result, more)
 	if notJSON, ok := errors.AsType[*resultError](err); ok {
 		_, err := r.queue.Fail(ctx, d, notJSON)
-		return nil, err
+		return nil, false, err
 	}
-	return r.took(taken), err
-}
-
-// renew keeps the lock until ctx ends. Once the lock is lost it says so through lost, and stops.
-func (r *run) renew(ctx context.Context, d *Delivery, lost context.CancelCauseFunc) {
-	config := r.queue.config
-	held := d.lockedAt // when the last call that is known to have set the lock began
-	wait := config.LockRenewTime
-	for sleep(ctx, wait) {
-		start := time.Now()
-		callCtx, cancel := context.WithDeadline(ctx, held.Add(config.LockDuration))
-		mine, err := r.queue.Extend(callCtx, d)
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err == nil && !mine:
-			lost(ErrLockLost)
-			return
-		case err == nil:
-			r.outage.report(nil)
-			held, wait = start, config.LockRenewTime
-			continue
-		}
-		r.outage.report(err)
-		left := time.Until(held.Add(config.LockDuration))
-		if left <= 0 {
-			lost(fmt.Errorf("%w: Redis could not be reached before it ran out", ErrLockLost))
-			return
-		}
-		wait = min(config.LockRenewTime/3, left)
+	if err != nil {
+		return nil, false, err
 	}
+	r.completer.do(ctx, c)
+	next = r.took(c.taken)
+	return next, c.next != "" && next == nil, c.err
 }

@@ -165,13 +165,17 @@ func testLater(t *testing.T, f *fixture) {
 func testConsumerLater(t *testing.T, f *fixture) {
 	queue := f.open(t, quick)
 	attempts := make(chan int, 5)
-	again := time.Now().Add(50 * time.Millisecond).Truncate(time.Millisecond)
+	var again time.Time // of the first run; the second must not be earlier
 	_, stop := f.consume(t, bull.Consumer{Queue: queue, Handler: func(context.Context, *bull.Delivery) (any, error) {
 		return nil, errors.New("not by this name")
 	}, Handlers: map[string]bull.Handler{"later": func(_ context.Context, d *bull.Delivery) (any, error) {
 		attempts <- d.AttemptsMade
-		if time.Now().Before(again) {
+		if again.IsZero() {
+			again = time.Now().Add(20 * time.Millisecond).Truncate(time.Millisecond)
 			return nil, bull.Later(again)
+		}
+		if time.Now().Before(again) {
+			return "too early", nil
 		}
 		return "done", nil
 	}}})

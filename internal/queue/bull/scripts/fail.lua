@@ -19,7 +19,7 @@ else
   free_debounce(base, deid)
   redis.call('HSET', base .. id, 'finishedOn', ARGV[4])
   keep(base, KEYS[8], id, now, tonumber(ARGV[10]), tonumber(ARGV[11]))
-  measure(KEYS[9], now, tonumber(ARGV[12]))
+  measure(KEYS[9], now, tonumber(ARGV[12]), 1)
   redis.call('PUBLISH', KEYS[8], ARGV[9])
 end
 return 0

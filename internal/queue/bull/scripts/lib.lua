@@ -84,14 +84,9 @@ local function forget(base, set, ids)
   end
 end
 
--- keep files a finished job, or deletes it (count 0), and trims the set: what is older than age seconds (0: no limit),
--- then what is beyond the newest count (-1: no limit). At most 1000 a call, so that a first trim does not hold up Redis.
-local function keep(base, set, id, now, age, count)
-  if count == 0 then
-    redis.call('DEL', base .. id, base .. id .. ':logs')
-    return
-  end
-  redis.call('ZADD', set, integer(now), id)
+-- trim forgets finished jobs: those older than age seconds (0: no limit), then those beyond the newest count (-1: no
+-- limit). At most 1000 a call, so that a first trim does not hold up Redis.
+local function trim(base, set, now, age, count)
   if age > 0 then
     forget(base, set, redis.call('ZRANGEBYSCORE', set, '-inf', integer(now - age * 1000), 'LIMIT', 0, 1000))
   end
@@ -103,12 +98,22 @@ local function keep(base, set, id, now, age, count)
   end
 end
 
--- measure counts a finished job in the metrics of its state: a total, and one number per minute, the newest at the left,
+-- keep files a finished job, or deletes it (count 0), and trims the set.
+local function keep(base, set, id, now, age, count)
+  if count == 0 then
+    redis.call('DEL', base .. id, base .. id .. ':logs')
+    return
+  end
+  redis.call('ZADD', set, integer(now), id)
+  trim(base, set, now, age, count)
+end
+
+-- measure counts finished jobs in the metrics of their state: a total, and one number per minute, the newest at the left,
 -- of which at most `points` are kept. A minute's number is written when the first job of a later minute finishes: how many
 -- finished since the number before, that one not included. Minutes without any are zeroes.
-local function measure(metrics, now, points)
-  if points == 0 then return end
-  local count = redis.call('HINCRBY', metrics, 'count', 1) - 1
+local function measure(metrics, now, points, jobs)
+  if points == 0 or jobs == 0 then return end
+  local before = redis.call('HINCRBY', metrics, 'count', jobs) - jobs
   local last = redis.call('HMGET', metrics, 'prevTS', 'prevCount')
   if not last[1] then
     redis.call('HSET', metrics, 'prevTS', integer(now), 'prevCount', '0')
@@ -116,47 +121,35 @@ local function measure(metrics, now, points)
   end
   local minutes = math.min(math.floor(now / 60000) - math.floor(tonumber(last[1]) / 60000), points)
   if minutes <= 0 then return end
-  redis.call('LPUSH', metrics .. ':data', integer(count - (tonumber(last[2]) or 0)))
+  redis.call('LPUSH', metrics .. ':data', integer(before - (tonumber(last[2]) or 0)))
   for _ = 2, minutes do redis.call('LPUSH', metrics .. ':data', '0') end
   redis.call('LTRIM', metrics .. ':data', 0, points - 1)
-  redis.call('HSET', metrics, 'prevCount', integer(count), 'prevTS', integer(now))
+  redis.call('HSET', metrics, 'prevCount', integer(before), 'prevTS', integer(now))
 end
 
--- take locks the job with this id, or (id nil) the next waiting one, and returns its id, its fields as read_fields of the
--- Go side names them, the ids that it dropped, and the id of a repeatable job that it left as the next to run, if any.
---
--- It drops an id whose hash is gone, is no hash, or has no data: the job was lost by eviction or a flush, and running it
--- would only leave a ghost that blocks the id for ever. It never takes a repeatable job: whoever does has to schedule the
--- next one. admit may refuse an id, having put it elsewhere; then none is taken.
-local function take(base, wait, active, priorities, id, token, ttl, now, admit)
-  local dropped = {}
-  for _ = 1, 100 do
-    if not id then
-      id = redis.call('RPOPLPUSH', wait, active)
-      if not id then return false, false, dropped, false end
-    end
-    if string.sub(id, 1, 7) == 'repeat:' then
-      redis.call('LREM', active, 1, id)
-      redis.call('RPUSH', target(wait, base .. 'paused', base .. 'meta-paused'), id)
-      return false, false, dropped, id
-    end
-    local job = base .. id
-    local fields = redis.pcall('HMGET', job, 'data', 'name', 'opts', 'timestamp', 'attemptsMade', 'stalledCounter',
-      'stacktrace')
-    redis.call('ZREM', priorities, id)
-    if not fields.err and fields[1] and fields[1] ~= '' then
-      if admit and not admit(id) then return false, false, dropped, false end
-      redis.call('SET', job .. ':lock', token, 'PX', ttl)
-      redis.call('PUBLISH', active .. '@' .. token, id)
-      redis.call('HSET', job, 'processedOn', now)
-      return id, fields, dropped, false
-    end
-    redis.call('LREM', active, 0, id)
-    if not fields.err then
-      redis.call('DEL', job, job .. ':lock', job .. ':logs')
-    end
-    dropped[#dropped + 1] = id
-    id = nil
+-- is_repeatable tells by its id that a job is one of a series. None is ever taken: whoever takes one has to add the next.
+local function is_repeatable(id)
+  return string.sub(id, 1, 7) == 'repeat:'
+end
+
+-- read returns the fields of a job that a run needs, or nil if there is no job: its hash is gone, is no hash, or has no
+-- data. Such a job was lost by eviction or a flush; running it would only leave a ghost that blocks the id for ever.
+-- Then what is left of it is deleted, and its id taken out of active.
+local function read(base, active, id)
+  local job = base .. id
+  local fields = redis.pcall('HMGET', job, 'data', 'name', 'opts', 'timestamp', 'attemptsMade', 'stalledCounter',
+    'stacktrace', 'deid')
+  if not fields.err then
+    if fields[1] and fields[1] ~= '' then return fields end
+    redis.call('DEL', job, job .. ':lock', job .. ':logs')
   end
-  return false, false, dropped, false
+  redis.call('LREM', active, 0, id)
+  return nil
+end
+
+-- start locks a job that is in active, and tells that it runs.
+local function start(base, active, id, token, ttl, now)
+  redis.call('SET', base .. id .. ':lock', token, 'PX', ttl)
+  redis.call('PUBLISH', active .. '@' .. token, id)
+  redis.call('HSET', base .. id, 'processedOn', now)
 end

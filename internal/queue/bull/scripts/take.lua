@@ -1,10 +1,10 @@
 -- take makes a job active, if the rate limiter lets it.
--- KEYS: 1 wait, 2 active, 3 priority, 4 stalled, 5 delayed, 6 limiter
+-- KEYS: 1 wait, 2 active, 3 priority, 4 stalled, 5 delayed, 6 limiter, 7 paused, 8 meta-paused
 -- ARGV: 1 base, 2 id that a blocking pop has put into active, or '' for the next one, 3 token, 4 lock time (ms), 5 now (ms),
 --       6 how many jobs may start, or '' for no limit, 7 within which time (ms), 8 '1' to count each group by itself
--- Returns {id or nil, {fields} or nil, {dropped ids}, id of a repeatable job that is next or nil}.
+-- Returns {fields as read by lib.lua and then the id, or nil; {ids without a job, dropped}; id of a repeatable job that is
+-- next, and left there, or nil}.
 local base, id, now = ARGV[1], ARGV[2], ARGV[5]
-local limited = false
 
 -- admit counts a start, or puts the job into delayed. A job that was put there before is let in first: while there are
 -- such jobs, others queue up behind them. The counter, its end and the sets are those of Bull's workers.
@@ -42,7 +42,6 @@ local function admit(job)
   redis.call('SADD', set, job)
   redis.call('HSET', index, job, set)
   redis.call('LREM', KEYS[2], 1, job)
-  limited = true
   return false
 end
 
@@ -50,14 +49,35 @@ if id == '' then
   id = nil
 elseif redis.call('LREM', KEYS[2], 1, id) == 0 then
   -- The pop was so long ago that the stalled check has returned the job, which somebody else may run by now.
-  return {false, false, {}, false}
+  return {false, {}, false}
+elseif is_repeatable(id) then
+  redis.call('RPUSH', target(KEYS[1], KEYS[7], KEYS[8]), id)
+  return {false, {}, id}
 else
   redis.call('LPUSH', KEYS[2], id)
   redis.call('SREM', KEYS[4], id)
 end
-local taken, fields, dropped, repeatable =
-  take(base, KEYS[1], KEYS[2], KEYS[3], id, ARGV[3], ARGV[4], now, ARGV[6] ~= '' and admit)
-if not (taken or limited or repeatable) then
-  redis.call('PUBLISH', base .. 'drained', '')
+
+local dropped = {}
+for _ = 1, 100 do
+  if not id then
+    id = redis.call('LINDEX', KEYS[1], -1)
+    if not id then
+      redis.call('PUBLISH', base .. 'drained', '')
+      break
+    end
+    if is_repeatable(id) then return {false, dropped, id} end
+    redis.call('RPOPLPUSH', KEYS[1], KEYS[2])
+  end
+  local fields = read(base, KEYS[2], id)
+  redis.call('ZREM', KEYS[3], id)
+  if fields then
+    if ARGV[6] ~= '' and not admit(id) then break end
+    start(base, KEYS[2], id, ARGV[3], ARGV[4], now)
+    fields[#fields + 1] = id
+    return {fields, dropped, false}
+  end
+  dropped[#dropped + 1] = id
+  id = nil
 end
-return {taken, fields, dropped, repeatable}
+return {false, dropped, false}
