@@ -36,10 +36,10 @@ func (c Config) withDefaults() Config {
 
 func (c Config) validate() error {
 	if c.Major != 0 && c.Major != 5 && c.Major != 6 {
-		return fmt.Errorf("Major must be 5, 6, or 0 for what the queue says, not %d", c.Major)
+		return fmt.Errorf("the major version of BullMQ must be 5, 6, or 0 for what the queue says, not %d", c.Major)
 	}
 	if c.MaxEvents < 1 {
-		return fmt.Errorf("MaxEvents must be at least 1, not %d", c.MaxEvents)
+		return fmt.Errorf("a stream of events keeps at least 1, not %d", c.MaxEvents)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package bullmq
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -136,12 +137,15 @@ var ringKeep = bull.KeepFor(24*time.Hour, 1000)
 
 // Ring adds one job per entry, pipelined, with the data {"jobUuid": "<EmailJob.id>"}. An id that the queue knows is left
 // alone.
+//
+// BullMQ runs jobs without a priority before all others, which is not what outbox.Ring's Priority means: jobs that have
+// one go to the head of the queue instead, the most urgent first; behind them, all is first come, first served.
 func (q *Queue) Ring(ctx context.Context, rings []outbox.Ring) error {
 	if len(rings) == 0 {
 		return nil
 	}
 	jobs := make([]Job, len(rings))
-	for i, ring := range rings {
+	for i, ring := range urgentLast(rings) {
 		data, err := json.Marshal(struct {
 			JobUUID string `json:"jobUuid"`
 		}{ring.JobID})
@@ -151,11 +155,30 @@ func (q *Queue) Ring(ctx context.Context, rings []outbox.Ring) error {
 		jobs[i] = Job{
 			ID:   ring.BullID,
 			Data: data,
-			Opts: Opts{Attempts: 1, RemoveOnComplete: ringKeep, RemoveOnFail: ringKeep},
+			Opts: Opts{Attempts: 1, LIFO: ring.Priority > 0, RemoveOnComplete: ringKeep, RemoveOnFail: ringKeep},
 		}
 	}
 	_, err := q.AddBulk(ctx, jobs)
 	return err
+}
+
+// urgentLast orders rings so that of those that go to the head of the queue, the one to run first is added last.
+func urgentLast(rings []outbox.Ring) []outbox.Ring {
+	isUrgent := func(ring outbox.Ring) bool { return ring.Priority > 0 }
+	if !slices.ContainsFunc(rings, isUrgent) {
+		return rings
+	}
+	var plain, urgent []outbox.Ring
+	for _, ring := range rings {
+		if isUrgent(ring) {
+			urgent = append(urgent, ring)
+		} else {
+			plain = append(plain, ring)
+		}
+	}
+	slices.SortStableFunc(urgent, func(a, b outbox.Ring) int { return cmp.Compare(a.Priority, b.Priority) })
+	slices.Reverse(urgent)
+	return append(plain, urgent...)
 }
 
 // Waiting reports which of these ids are in the queue and not finished: waiting, prioritized, paused, delayed or active.

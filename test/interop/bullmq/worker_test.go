@@ -3,6 +3,7 @@ package bullmq
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -18,9 +19,7 @@ import (
 func (f *fixture) work(concurrency int, more object) {
 	f.Helper()
 	request := object{"options": object{"concurrency": concurrency, "drainDelay": 3600}}
-	for name, value := range more {
-		request[name] = value
-	}
+	maps.Copy(request, more)
 	f.node.Do("work", request, nil)
 }
 
@@ -240,6 +239,30 @@ func TestRing(t *testing.T) {
 		}
 		if waiting, err := f.queue.Waiting(t.Context(), []string{id, id + "-r1", "never"}); len(waiting) != 0 || err != nil {
 			t.Errorf("Waiting = %v, %v, want none", waiting, err)
+		}
+	})
+}
+
+// TestUrgentRings: what has a priority in Bull's sense runs before what has none, each in the order of ringing.
+func TestUrgentRings(t *testing.T) {
+	t.Parallel()
+	onEachVersion(t, func(t *testing.T, v version) {
+		t.Helper()
+		f := newFixture(t, v, nil)
+		rings := []outbox.Ring{
+			{BullID: "campaign-1", JobID: "x"},
+			{BullID: "mail-2", JobID: "x", Priority: 2},
+			{BullID: "mail-1a", JobID: "x", Priority: 1},
+			{BullID: "campaign-2", JobID: "x"},
+			{BullID: "mail-1b", JobID: "x", Priority: 1},
+		}
+		if err := f.queue.Ring(t.Context(), rings); err != nil {
+			t.Fatal(err)
+		}
+		f.work(1, nil)
+		want := []string{"mail-1a", "mail-1b", "mail-2", "campaign-1", "campaign-2"}
+		if diff := cmp.Diff(want, f.runs(len(want))); diff != "" {
+			t.Errorf("the order of runs (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -23,7 +23,7 @@ end
 if major == 0 then
   -- A version that nobody has told is taken for 5: workers of 6 empty the list paused, too, when the queue is resumed,
   -- while what stands in wait is lost when a queue of 5 is.
-  major = tonumber(string.match(meta[2] or '', '^bullmq:(%d+)')) or 5
+  major = tonumber(string.match(meta[2] or '', '^bullmq:(%d+)') or '5')
 end
 
 local function event(...)
