@@ -47,6 +47,8 @@ type step struct {
 	work [2]*work // by side; nil where the step is not measured
 	// row is the row of the table that the step counts for, if not its own: the best of them stands there.
 	row string
+	// across: the other side handles what a side adds. Nobody is faster then, so there is no ratio.
+	across bool
 }
 
 // work is what one side does in a step.
@@ -150,7 +152,7 @@ func latencySteps(s size) []step {
 	}
 	return []step{
 		{name: "latency", kind: kindLatency, work: [2]*work{add(peer), add(ours)}},
-		{name: "latency across", kind: kindLatency, work: [2]*work{add(ours), add(peer)}},
+		{name: "latency across", kind: kindLatency, work: [2]*work{add(ours), add(peer)}, across: true},
 	}
 }
 

@@ -36,7 +36,7 @@ type row struct {
 	Unit string  `json:"unit"`
 	Peer *series `json:"peer,omitempty"`
 	Ours *series `json:"ours,omitempty"`
-	// Ratio is our median to the peer's; 0 if one is missing. Lowest and Highest are those of single rounds.
+	// Ratio is our median to the peer's; 0 if there is nothing to compare. Lowest and Highest are those of single rounds.
 	Ratio   float64 `json:"ratio,omitempty"`
 	Lowest  float64 `json:"lowest,omitempty"`
 	Highest float64 `json:"highest,omitempty"`
@@ -133,8 +133,12 @@ func rows(steps []step, found samples) (all, ways []row) {
 		switch {
 		case s.kind == kindLatency:
 			for _, l := range latencies {
-				all = append(all, newRow(s.name+" "+l.name, unitLatency,
-					newSeries("", found[s.name][peer], l.number), newSeries("", found[s.name][ours], l.number)))
+				r := newRow(s.name+" "+l.name, unitLatency,
+					newSeries("", found[s.name][peer], l.number), newSeries("", found[s.name][ours], l.number))
+				if s.across {
+					r.Ratio, r.Lowest, r.Highest = 0, 0, 0
+				}
+				all = append(all, r)
 			}
 		case s.row == "":
 			compare(s.name, [2]step{s, s})
@@ -171,7 +175,8 @@ func (r report) print(out io.Writer) error {
 	if m.Load != "" {
 		fmt.Fprintf(out, ", load %s before", m.Load)
 	}
-	fmt.Fprintf(out, "\n%d rounds, taking turns: median (lowest–highest). Ratio: Cartero to bull, medians (of single rounds).\n\n", r.Rounds)
+	fmt.Fprintf(out, "\n%d rounds, taking turns: median (lowest–highest). Ratio: Cartero to bull, medians (of single rounds).\n"+
+		"Across: the column's side adds, the other side handles.\n\n", r.Rounds)
 	var table bytes.Buffer
 	tab := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tab, "\tbull\tCartero\tratio\t\ttarget\t")
