@@ -62,14 +62,14 @@ func (s *Store) Migrate(ctx context.Context) error {
 			if err := lockMigrations(ctx, conn); err != nil {
 				return err
 			}
-			err := conn.Exec("SET SESSION lock_wait_timeout = ?", tableWait).Error
+			err := conn.Exec("SET SESSION lock_wait_timeout = ?, SESSION innodb_lock_wait_timeout = ?", tableWait, tableWait).Error
 			if err == nil {
 				err = s.migrate(conn)
 			}
 			// Also where ctx ended meanwhile: the connection goes back to the pool.
 			conn = conn.WithContext(context.WithoutCancel(ctx))
 			return errors.Join(err,
-				conn.Exec("SET SESSION lock_wait_timeout = DEFAULT").Error,
+				conn.Exec("SET SESSION lock_wait_timeout = DEFAULT, SESSION innodb_lock_wait_timeout = DEFAULT").Error,
 				conn.Exec("DO RELEASE_LOCK("+migrationLock+")").Error)
 		})
 	})
@@ -143,13 +143,13 @@ func (s *Store) step(tx *gorm.DB, in inspector, step step) error {
 	}
 }
 
-// A change of a table waits for the transactions that use the table, and whoever comes later waits behind it: for ever
-// where one of these transactions waits for a row of another that waits behind the change. So it waits for tableWait
-// seconds only, less than programs on the same tables have patience, lets the others go, and tries again.
+// A change of a table waits for the transactions that use it or the table that refers to it, and whoever comes later
+// waits behind it: among them such a transaction itself, if it goes on to the other table. So the change waits for
+// tableWait seconds only, less than programs on the same tables have patience, lets them go, and tries again.
 const (
 	tableWait  = 1
 	tableTries = 30
-	tablePause = 2 * time.Second
+	tablePause = time.Second
 )
 
 func worthRepeatingStep(err error) bool {
