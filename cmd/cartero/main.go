@@ -46,6 +46,7 @@ func commands() []command {
 		{"operator", "reconciles EmailCampaign objects: writes their recipients, enqueues their jobs, reports their status", runOperator},
 		{"worker", "takes jobs from the queue and delivers their mails over SMTP", runWorker},
 		{"facade", "serves the HTTP interface of the services that Cartero replaces", runFacade},
+		{"queue", "shows the Bull queue and steers it: pause, resume, retry, promote, remove", runQueue},
 		{"migrate", "brings the tables of the database up to date, and ends", runMigrate},
 		{"dev", "runs everything in one process, with what is not configured embedded", runDev},
 		{"version", "prints the version", runVersion},

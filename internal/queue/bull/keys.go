@@ -68,7 +68,10 @@ var (
 
 // isJobKey reports whether an id may be a job's at all. Bull's own jobs of repeatable ones are called repeat:….
 func isJobKey(id string) bool {
-	return id != "" && (!isReserved(id) || strings.HasPrefix(id, "repeat:") && !isReserved(strings.TrimPrefix(id, "repeat:")))
+	if instance, ok := strings.CutPrefix(id, "repeat:"); ok {
+		id = instance
+	}
+	return id != "" && !isReserved(id)
 }
 
 // isReserved reports whether a job id would collide with another key of the queue.
