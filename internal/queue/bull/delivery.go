@@ -107,19 +107,22 @@ func parseOpts(text string) receivedOpts {
 	if n, ok := number(raw["stackTraceLimit"]); ok && n > 0 {
 		opts.stackTraceLimit = int(n)
 	}
-	_ = opts.removeOnComplete.UnmarshalJSON(raw["removeOnComplete"])
-	_ = opts.removeOnFail.UnmarshalJSON(raw["removeOnFail"])
+	if rule, ok := raw["removeOnComplete"]; ok {
+		_ = opts.removeOnComplete.UnmarshalJSON(rule) // never fails
+	}
+	if rule, ok := raw["removeOnFail"]; ok {
+		_ = opts.removeOnFail.UnmarshalJSON(rule) // likewise
+	}
 	return opts
 }
 
 // number reads a JSON number, or a string that is one.
 func number(raw json.RawMessage) (float64, bool) {
-	var n float64
 	if len(raw) == 0 || string(raw) == "null" {
 		return 0, false
 	}
-	if json.Unmarshal(raw, &n) == nil {
-		return n, true
+	if n, err := strconv.ParseFloat(string(raw), 64); err == nil {
+		return n, true // what JSON has for numbers is all Go can read, too
 	}
 	var text string
 	if json.Unmarshal(raw, &text) != nil {

@@ -56,8 +56,9 @@ func (r *run) execute(ctx context.Context, d *Delivery) (result any, err error) 
 	if handler == nil {
 		return nil, fmt.Errorf("Missing process handler for job type %s", d.Name) //nolint:staticcheck // Bull's own text
 	}
-	late := fmt.Errorf("Promise timed out after %d milliseconds", d.opts.timeout.Milliseconds()) //nolint:staticcheck // likewise
+	var late error
 	if d.opts.timeout > 0 {
+		late = fmt.Errorf("Promise timed out after %d milliseconds", d.opts.timeout.Milliseconds()) //nolint:staticcheck // likewise
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, d.opts.timeout, late)
 		defer cancel()
@@ -69,7 +70,7 @@ func (r *run) execute(ctx context.Context, d *Delivery) (result any, err error) 
 		}
 	}()
 	result, err = handler(ctx, d)
-	if errors.Is(context.Cause(ctx), late) {
+	if late != nil && errors.Is(context.Cause(ctx), late) {
 		return nil, late
 	}
 	return result, err

@@ -56,6 +56,18 @@ func testTakePoppedTooLate(t *testing.T, f *fixture) {
 		t.Errorf("Take(a) = %+v, %v, want none", taken, err)
 	}
 	f.want(t, before)
+
+	// Nor what another worker has taken since then.
+	f.take(t, "a")
+	before = f.dump(t)
+	token := f.redis.Get(t.Context(), f.base+"a:lock").Val()
+	if taken, err := f.queue.Take(t.Context(), "a"); err != nil || taken.Delivery != nil {
+		t.Errorf("Take(a) of a job that runs = %+v, %v, want none", taken, err)
+	}
+	f.want(t, before)
+	if got := f.redis.Get(t.Context(), f.base+"a:lock").Val(); got != token {
+		t.Errorf("the lock was overwritten")
+	}
 }
 
 func testTakeDropsGhosts(t *testing.T, f *fixture) {

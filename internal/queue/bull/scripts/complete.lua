@@ -8,20 +8,21 @@
 -- follows, in the order of the tokens of the jobs that were completed: fields as read by lib.lua, then the id}, {ids
 -- without a job, dropped}, id of a repeatable job that is next, and left there, or nil}. Nothing is written for a job with
 -- a code, but that -3 ends its lock.
-local base, now, points, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local argv, unpack = ARGV, unpack
+local base, now, points, ttl = argv[1], tonumber(argv[2]), tonumber(argv[3]), argv[4]
 local width = 8
-local jobs = (#ARGV - 4) / width
+local jobs = (#argv - 4) / width
 
 local locks = {}
-for i = 1, jobs do locks[i] = base .. ARGV[5 + (i - 1) * width] .. ':lock' end
-local owners = redis.call('MGET', unpack(locks))
+for i = 1, jobs do locks[i] = base .. argv[5 + (i - 1) * width] .. ':lock' end
+local owners = call('MGET', unpack(locks))
 
 local codes, unlocked, ids = {}, {}, {}
 for i = 1, jobs do
   local at = 5 + (i - 1) * width
-  local id, token, owner = ARGV[at], ARGV[at + 1], owners[i]
+  local id, token, owner = argv[at], argv[at + 1], owners[i]
   -- A key of another type is as good as none.
-  if redis.pcall('HEXISTS', base .. id, 'data') ~= 1 then
+  if try('HEXISTS', base .. id, 'data') ~= 1 then
     codes[i] = -1
   elseif owner ~= token then
     codes[i] = owner and -6 or -2
@@ -32,44 +33,44 @@ for i = 1, jobs do
   end
 end
 if #ids > 0 then
-  redis.call('DEL', unpack(unlocked))
-  redis.call('SREM', KEYS[4], unpack(ids))
+  call('DEL', unpack(unlocked))
+  call('SREM', KEYS[4], unpack(ids))
 end
 
 local done, gone, filed, rules, tokens = 0, {}, {}, {}, {}
 for i = 1, jobs do
   local at = 5 + (i - 1) * width
-  local id = ARGV[at]
-  if codes[i] == 0 and redis.call('LREM', KEYS[2], -1, id) == 0 then codes[i] = -3 end
+  local id = argv[at]
+  if codes[i] == 0 and call('LREM', KEYS[2], -1, id) == 0 then codes[i] = -3 end
   if codes[i] == 0 then
     local job = base .. id
-    if ARGV[at + 6] ~= '' then free_debounce(base, ARGV[at + 6]) end
-    if ARGV[at + 5] == '0' then
+    if argv[at + 6] ~= '' then free_debounce(base, argv[at + 6]) end
+    if argv[at + 5] == '0' then
       gone[#gone + 1] = job
       gone[#gone + 1] = job .. ':logs'
     else
-      redis.call('HSET', job, 'returnvalue', ARGV[at + 2], 'finishedOn', ARGV[2])
-      filed[#filed + 1] = ARGV[2]
+      call('HSET', job, 'returnvalue', argv[at + 2], 'finishedOn', argv[2])
+      filed[#filed + 1] = argv[2]
       filed[#filed + 1] = id
-      rules[ARGV[at + 4] .. ' ' .. ARGV[at + 5]] = at
+      rules[argv[at + 4] .. ' ' .. argv[at + 5]] = at
     end
     done = done + 1
-    if ARGV[at + 7] ~= '' then tokens[#tokens + 1] = ARGV[at + 7] end
+    if argv[at + 7] ~= '' then tokens[#tokens + 1] = argv[at + 7] end
   end
 end
-if #gone > 0 then redis.call('DEL', unpack(gone)) end
-if #filed > 0 then redis.call('ZADD', KEYS[5], unpack(filed)) end
-for _, at in pairs(rules) do trim(base, KEYS[5], now, tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])) end
+if #gone > 0 then call('DEL', unpack(gone)) end
+if #filed > 0 then call('ZADD', KEYS[5], unpack(filed)) end
+for _, at in pairs(rules) do trim(base, KEYS[5], now, tonumber(argv[at + 4]), tonumber(argv[at + 5])) end
 measure(KEYS[6], now, points, done)
 for i = 1, jobs do
-  if codes[i] == 0 then redis.call('PUBLISH', KEYS[5], ARGV[8 + (i - 1) * width]) end
+  if codes[i] == 0 then call('PUBLISH', KEYS[5], argv[8 + (i - 1) * width]) end
 end
 
 local taken, dropped, repeatable = {}, {}, false
 for _ = 1, 100 do
   local wanted = #tokens - #taken
   if wanted == 0 or repeatable then break end
-  local waiting = redis.call('LRANGE', KEYS[1], -wanted, -1)
+  local waiting = call('LRANGE', KEYS[1], -wanted, -1)
   local popped = {}
   for i = #waiting, 1, -1 do
     if is_repeatable(waiting[i]) then
@@ -79,14 +80,14 @@ for _ = 1, 100 do
     popped[#popped + 1] = waiting[i]
   end
   if #popped > 0 then
-    redis.call('LTRIM', KEYS[1], 0, -#popped - 1)
-    redis.call('LPUSH', KEYS[2], unpack(popped))
-    redis.call('ZREM', KEYS[3], unpack(popped))
+    call('LTRIM', KEYS[1], 0, -#popped - 1)
+    call('LPUSH', KEYS[2], unpack(popped))
+    call('ZREM', KEYS[3], unpack(popped))
   end
   for _, id in ipairs(popped) do
     local fields = read(base, KEYS[2], id)
     if fields then
-      start(base, KEYS[2], id, tokens[#taken + 1], ttl, ARGV[2])
+      start(base, KEYS[2], id, tokens[#taken + 1], ttl, argv[2])
       fields[#fields + 1] = id
       taken[#taken + 1] = fields
     else
@@ -94,7 +95,7 @@ for _ = 1, 100 do
     end
   end
   if #waiting < wanted and not repeatable then
-    redis.call('PUBLISH', base .. 'drained', '')
+    call('PUBLISH', base .. 'drained', '')
     break
   end
 end

@@ -47,8 +47,8 @@ end
 
 if id == '' then
   id = nil
-elseif redis.call('LREM', KEYS[2], 1, id) == 0 then
-  -- The pop was so long ago that the stalled check has returned the job, which somebody else may run by now.
+elseif redis.call('EXISTS', base .. id .. ':lock') == 1 or redis.call('LREM', KEYS[2], 1, id) == 0 then
+  -- The pop was so long ago that the stalled check has returned the job: it waits again, or somebody else runs it.
   return {false, {}, false}
 elseif is_repeatable(id) then
   redis.call('RPUSH', target(KEYS[1], KEYS[7], KEYS[8]), id)
