@@ -37,6 +37,15 @@ func openFixtureAt(t *testing.T, url string, change func(*bull.Config)) *fixture
 	return f
 }
 
+// onEach runs a test against each release of Bull, side by side, with a queue and a process of its own.
+func onEach(t *testing.T, s setup, test func(f *fixture, r release)) {
+	t.Helper()
+	eachRelease(t, func(t *testing.T, r release) {
+		t.Helper()
+		test(newDesk(t, r, s), r)
+	})
+}
+
 // ask has f.node do something on this queue. Other than f.node.Do it works with a process that was started for another
 // queue, too.
 func (f *fixture) ask(do string, args object, value any) {

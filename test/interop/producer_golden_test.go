@@ -67,18 +67,17 @@ func readGolden(t *testing.T, r release) golden {
 // TestGoldenIsWhatBullWrites holds the files against the real library.
 func TestGoldenIsWhatBullWrites(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, r release) {
 		f.ask("clock", object{"now": start}, nil)
 		got := golden{Bull: r.version, Cases: map[string]outcome{}}
 		for name, c := range addCases() {
 			got.Cases[name] = c.byNode(f.openBeside(asItIs))
 		}
 		if *update {
-			writeGolden(t, r, got)
+			writeGolden(f.T, r, got)
 		}
-		if diff := cmp.Diff(readGolden(t, r), got); diff != "" {
-			t.Errorf("Bull %s does not write what %s says (-file +Bull); -update writes it:\n%s", r.version, goldenFile(r), diff)
+		if diff := cmp.Diff(readGolden(f.T, r), got); diff != "" {
+			f.Errorf("Bull %s does not write what %s says (-file +Bull); -update writes it:\n%s", r.version, goldenFile(r), diff)
 		}
 	})
 }

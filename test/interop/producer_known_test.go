@@ -14,8 +14,7 @@ import (
 // TestAddOfKnownID: an id that the queue knows, in whatever state, is left alone, whoever brought it there and adds it.
 func TestAddOfKnownID(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		byNode := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(byNode *fixture, r release) {
 		byUs := byNode.openBeside(asItIs)
 		states := map[string]bull.State{
 			"x-active": bull.StateActive, "x-completed": bull.StateCompleted, "x-failed": bull.StateFailed,
@@ -26,8 +25,8 @@ func TestAddOfKnownID(t *testing.T) {
 		for _, paused := range []bool{false, true} {
 			if paused { // what waits is in another list now
 				byNode.ask("pause", nil, nil)
-				if err := byUs.queue.Pause(t.Context()); err != nil {
-					t.Fatal(err)
+				if err := byUs.queue.Pause(byNode.Context()); err != nil {
+					byNode.Fatal(err)
 				}
 			}
 			for id, state := range states {
@@ -35,11 +34,11 @@ func TestAddOfKnownID(t *testing.T) {
 				byUs.reaches(state, id)
 				want := []string{"duplicated@token " + id}
 				byNode.changesNothing("our add of "+id, want, func() {
-					added, err := byNode.queue.Add(t.Context(), bull.Job{
+					added, err := byNode.queue.Add(byNode.Context(), bull.Job{
 						ID: id, Name: "new", Data: []byte(`{"new":true}`), Opts: bull.Opts{Priority: 1, LIFO: true},
 					})
 					if err != nil || added != (bull.Added{ID: id, Created: false}) {
-						t.Errorf("Add(%s) = %+v, %v, want that it was known", id, added, err)
+						byNode.Errorf("Add(%s) = %+v, %v, want that it was known", id, added, err)
 					}
 				})
 				if r.old {
@@ -47,7 +46,7 @@ func TestAddOfKnownID(t *testing.T) {
 				}
 				byUs.changesNothing("Node's add of "+id, want, func() {
 					if got := byUs.nodeAdds(id, object{"priority": 1}); got != id {
-						t.Errorf("Node's add of %s returned %s", id, got)
+						byNode.Errorf("Node's add of %s returned %s", id, got)
 					}
 				})
 			}
@@ -113,8 +112,7 @@ func (f *fixture) changesNothing(what string, events []string, do func()) {
 // TestAddAgainAfterCompletion: how long an id is known is as long as the job is kept.
 func TestAddAgainAfterCompletion(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		f.ask("process", nil, nil)
 		gone := bull.Job{ID: "gone", Data: []byte("{}"), Opts: bull.Opts{RemoveOnComplete: bull.KeepNone()}}
 		kept := bull.Job{ID: "kept", Data: []byte("{}"), Opts: bull.Opts{RemoveOnComplete: bull.KeepFor(time.Hour, 0)}}
@@ -122,15 +120,15 @@ func TestAddAgainAfterCompletion(t *testing.T) {
 		f.add(kept)
 		f.reaches(bull.StateAbsent, "gone")
 		f.reaches(bull.StateCompleted, "kept")
-		added, err := f.queue.AddBulk(t.Context(), []bull.Job{kept, gone, {ID: "last", Data: []byte("{}")}})
+		added, err := f.queue.AddBulk(f.Context(), []bull.Job{kept, gone, {ID: "last", Data: []byte("{}")}})
 		if err != nil {
-			t.Fatal(err)
+			f.Fatal(err)
 		}
 		if diff := cmp.Diff([]bull.Added{{ID: "kept"}, {ID: "gone", Created: true}, {ID: "last", Created: true}}, added); diff != "" {
-			t.Errorf("the second add (-want +got):\n%s", diff)
+			f.Errorf("the second add (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff([]string{"gone", "kept", "gone", "last"}, f.runs(4)); diff != "" {
-			t.Errorf("Node ran (-want +got):\n%s", diff)
+			f.Errorf("Node ran (-want +got):\n%s", diff)
 		}
 	})
 }

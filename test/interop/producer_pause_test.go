@@ -46,46 +46,48 @@ func TestAddWhilePaused(t *testing.T) {
 			}
 		},
 	}
-	eachRelease(t, func(t *testing.T, r release) {
+	onEach(t, setup{}, func(desk *fixture, _ release) {
 		for pauser, pause := range pauses {
 			for resumer, resume := range pauses {
-				t.Run(pauser+" pause, "+resumer+" resume", func(t *testing.T) {
-					t.Parallel()
-					f := newDesk(t, r, setup{})
-					f.ask("listen", object{"events": []string{"paused", "resumed"}}, nil)
-					f.add(bull.Job{ID: "go-before"})
-					pause(f, "pause")
-					f.node.Next("paused")
-					f.ask("process", nil, nil)
-					ids := append([]string{"go-before"}, f.addKinds()...)
-					f.eventually("all are in paused", func() bool {
-						return f.redis.LLen(t.Context(), f.key("paused")).Val() == int64(len(ids))
-					})
-					f.isPausedForAll(true)
-					list := f.redis.LRange(t.Context(), f.key("paused"), 0, -1).Val()
-					slices.Reverse(list)
-					if diff := cmp.Diff(slices.Sorted(slices.Values(ids)), slices.Sorted(slices.Values(list))); diff != "" {
-						t.Errorf("paused (-want +got):\n%s", diff)
-					}
-					if all := f.raw(); all["wait"] != nil || all["active"] != nil {
-						t.Errorf("while paused, wait is %v and active %v", all["wait"], all["active"])
-					}
-					resume(f, "resume")
-					if diff := cmp.Diff(list, f.runs(len(list))); diff != "" {
-						t.Errorf("Node ran (-want +got):\n%s", diff)
-					}
-					f.reaches(bull.StateCompleted, ids...)
-					f.isPausedForAll(false)
-					all := f.raw()
-					for _, key := range []string{"wait", "paused", "active", "delayed", "priority", "meta-paused", "meta"} {
-						if all[key] != nil {
-							t.Errorf("%s is left: %v", key, all[key])
-						}
-					}
-				})
+				desk.openBeside(asItIs).addsWhilePaused(pauser+" pause, "+resumer+" resume", pause, resume)
 			}
 		}
 	})
+}
+
+func (f *fixture) addsWhilePaused(what string, pause, resume func(*fixture, string)) {
+	f.Helper()
+	f.ask("listen", object{"events": []string{"paused", "resumed"}}, nil)
+	f.add(bull.Job{ID: "go-before"})
+	pause(f, "pause")
+	f.node.Next("paused")
+	f.ask("process", nil, nil)
+	ids := append([]string{"go-before"}, f.addKinds()...)
+	f.eventually("all are in paused", func() bool {
+		return f.redis.LLen(f.Context(), f.key("paused")).Val() == int64(len(ids))
+	})
+	f.isPausedForAll(true)
+	list := f.redis.LRange(f.Context(), f.key("paused"), 0, -1).Val()
+	slices.Reverse(list)
+	if diff := cmp.Diff(slices.Sorted(slices.Values(ids)), slices.Sorted(slices.Values(list))); diff != "" {
+		f.Errorf("%s: paused (-want +got):\n%s", what, diff)
+	}
+	if all := f.raw(); all["wait"] != nil || all["active"] != nil {
+		f.Errorf("%s: while paused, wait is %v and active %v", what, all["wait"], all["active"])
+	}
+
+	resume(f, "resume")
+	if diff := cmp.Diff(list, f.runs(len(list))); diff != "" {
+		f.Errorf("%s: Node ran (-want +got):\n%s", what, diff)
+	}
+	f.reaches(bull.StateCompleted, ids...)
+	f.isPausedForAll(false)
+	all := f.raw()
+	for _, key := range []string{"wait", "paused", "active", "delayed", "priority", "meta-paused", "meta"} {
+		if all[key] != nil {
+			f.Errorf("%s: %s is left: %v", what, key, all[key])
+		}
+	}
 }
 
 // isPausedForAll asks both sides.
@@ -102,8 +104,8 @@ func (f *fixture) isPausedForAll(want bool) {
 // TestPauseEqualsBulls: both sides pause and resume a queue with jobs in the same way, also twice.
 func TestPauseEqualsBulls(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		byNode, byUs := newDesk(t, r, setup{}), openDesk(t, setup{})
+	onEach(t, setup{}, func(byNode *fixture, _ release) {
+		byUs := openDesk(byNode.T, setup{})
 		for _, f := range []*fixture{byNode, byUs} {
 			f.add(bull.Job{ID: "a"})
 			f.add(bull.Job{ID: "b", Opts: bull.Opts{Priority: 1}})
@@ -115,12 +117,12 @@ func TestPauseEqualsBulls(t *testing.T) {
 			if step == "resume" {
 				do = byUs.queue.Resume
 			}
-			if err := do(t.Context()); err != nil {
-				t.Fatal(err)
+			if err := do(byNode.Context()); err != nil {
+				byNode.Fatal(err)
 			}
-			same(t, step, byNode, byUs)
+			same(byNode.T, step, byNode, byUs)
 			if diff := cmp.Diff(events[byNode](), events[byUs]()); diff != "" {
-				t.Errorf("%s: what is published (-Node +ours):\n%s", step, diff)
+				byNode.Errorf("%s: what is published (-Node +ours):\n%s", step, diff)
 			}
 		}
 	})
@@ -130,8 +132,7 @@ func TestPauseEqualsBulls(t *testing.T) {
 // time of its own, until that is over. 4.10.4 does not know debounce: it drops nothing, and we do as always.
 func TestDebounce(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		desk := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(desk *fixture, r release) {
 		for _, ttl := range []time.Duration{0, time.Hour} {
 			option := object{"id": "d"}
 			if ttl > 0 {
@@ -148,7 +149,7 @@ func TestDebounce(t *testing.T) {
 				wantID = "3"
 			}
 			if got := f.nodeAdds("", byNode); got != wantID {
-				t.Errorf("ttl %s: Node added job %s beside our 1, want %s", ttl, got, wantID)
+				desk.Errorf("ttl %s: Node added job %s beside our 1, want %s", ttl, got, wantID)
 			}
 			f.ask("process", nil, nil)
 			f.reaches(bull.StateCompleted, "1", wantID)
@@ -167,7 +168,7 @@ func TestDebounce(t *testing.T) {
 			// The other way round: Node's job, our worker.
 			other := desk.openBeside(asItIs)
 			if got := other.nodeAdds("", byNode); got != "1" {
-				t.Fatalf("Node added job %s", got)
+				desk.Fatalf("Node added job %s", got)
 			}
 			other.wantAdded(ours, bull.Added{ID: "1", Created: false})
 			other.begin(&bull.Consumer{Handler: newHands().handle})
@@ -177,7 +178,7 @@ func TestDebounce(t *testing.T) {
 				wantID = "3"
 			}
 			if got := other.nodeAdds("", byNode); got != wantID {
-				t.Errorf("ttl %s: after our worker ended it, Node's add returned %s, want %s", ttl, got, wantID)
+				desk.Errorf("ttl %s: after our worker ended it, Node's add returned %s, want %s", ttl, got, wantID)
 			}
 		}
 	})

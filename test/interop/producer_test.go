@@ -46,18 +46,17 @@ func (f *fixture) addBoth(id string, options object, ours bull.Opts) {
 // TestNodeRunsWhatWeAdd: the job that a Node worker's handler sees is the one that we added.
 func TestNodeRunsWhatWeAdd(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		f.ask("process", nil, nil)
 		f.add(bull.Job{Data: []byte(`{"jobUuid":"ä"}`)})
 		if got := f.node.Next("run"); got.ID != "1" || got.Name != "__default__" || string(got.Data) != `{"jobUuid":"ä"}` {
-			t.Errorf("Node's handler saw %+v", got)
+			f.Errorf("Node's handler saw %+v", got)
 		}
 		f.reaches(bull.StateCompleted, "1")
 		var got object
 		f.ask("state", object{"id": "1"}, &got)
 		if diff := cmp.Diff(object{"saw": object{"jobUuid": "ä"}, "attempts": 0.0}, got["returnvalue"]); diff != "" {
-			t.Errorf("the result (-want +got):\n%s", diff)
+			f.Errorf("the result (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -65,8 +64,7 @@ func TestNodeRunsWhatWeAdd(t *testing.T) {
 // TestNodeKnowsWhereOurJobsAre: Bull's own getters find each job where ours do.
 func TestNodeKnowsWhereOurJobsAre(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		f.add(bull.Job{ID: "plain"})
 		f.add(bull.Job{ID: "late", Opts: bull.Opts{Delay: time.Hour}})
 		f.add(bull.Job{ID: "urgent", Opts: bull.Opts{Priority: 1}})
@@ -78,12 +76,12 @@ func TestNodeKnowsWhereOurJobsAre(t *testing.T) {
 			got[id] = state.State
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("Bull's getState (-want +got):\n%s", diff)
+			f.Errorf("Bull's getState (-want +got):\n%s", diff)
 		}
 		var counts map[string]int
 		f.ask("counts", nil, &counts)
 		if diff := cmp.Diff(map[string]int{"waiting": 2, "active": 0, "completed": 0, "failed": 0, "delayed": 1, "paused": 0}, counts); diff != "" {
-			t.Errorf("Bull's getJobCounts (-want +got):\n%s", diff)
+			f.Errorf("Bull's getJobCounts (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -92,11 +90,10 @@ func TestNodeKnowsWhereOurJobsAre(t *testing.T) {
 // interval, which is longer here than the test may take.
 func TestNodeRunsOurDelayedJobWhenDue(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{settings: object{"guardInterval": time.Hour.Milliseconds()}})
+	onEach(t, setup{settings: object{"guardInterval": time.Hour.Milliseconds()}}, func(f *fixture, _ release) {
 		f.ask("process", nil, nil)
 		f.eventually("Node listens", func() bool {
-			return f.redis.PubSubNumSub(t.Context(), f.key("delayed")).Val()[f.key("delayed")] > 0
+			return f.redis.PubSubNumSub(f.Context(), f.key("delayed")).Val()[f.key("delayed")] > 0
 		})
 		f.add(bull.Job{ID: "first"}) // its worker is idle then
 		f.reaches(bull.StateCompleted, "first")
@@ -104,14 +101,14 @@ func TestNodeRunsOurDelayedJobWhenDue(t *testing.T) {
 		const delay = 150 * time.Millisecond
 		f.add(bull.Job{ID: "late", Opts: bull.Opts{Delay: delay}})
 		f.reaches(bull.StateCompleted, "late")
-		hash := f.redis.HGetAll(t.Context(), f.key("late")).Val()
+		hash := f.redis.HGetAll(f.Context(), f.key("late")).Val()
 		added, _ := strconv.ParseInt(hash["timestamp"], 10, 64)
 		ran, _ := strconv.ParseInt(hash["processedOn"], 10, 64)
 		if ran < added+delay.Milliseconds() {
-			t.Errorf("added at %d for %s later, ran at %d", added, delay, ran)
+			f.Errorf("added at %d for %s later, ran at %d", added, delay, ran)
 		}
-		if hash["delay"] != "0" || f.redis.Exists(t.Context(), f.key("delayed")).Val() != 0 {
-			t.Errorf("after it ran: hash %v, delayed %v", hash, f.raw()["delayed"])
+		if hash["delay"] != "0" || f.redis.Exists(f.Context(), f.key("delayed")).Val() != 0 {
+			f.Errorf("after it ran: hash %v, delayed %v", hash, f.raw()["delayed"])
 		}
 	})
 }
@@ -119,8 +116,7 @@ func TestNodeRunsOurDelayedJobWhenDue(t *testing.T) {
 // TestPriorityOrder: jobs run by priority and then in the order of adding, when both sides add by turns.
 func TestPriorityOrder(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		byNode := map[bool]string{true: "node", false: "go"}
 		var lists [][]string
 		for _, nodeFirst := range []bool{true, false} {
@@ -132,13 +128,13 @@ func TestPriorityOrder(t *testing.T) {
 			}
 			add(0, 5)
 			// One that is taken leaves the order of the others as it is.
-			taken, err := f.queue.Take(t.Context(), "")
+			taken, err := f.queue.Take(f.Context(), "")
 			if err != nil {
-				t.Fatal(err)
+				f.Fatal(err)
 			}
 			add(5, len(priorities))
 			var order []string
-			for _, id := range slices.Backward(f.redis.LRange(t.Context(), f.key("wait"), 0, -1).Val()) {
+			for _, id := range slices.Backward(f.redis.LRange(f.Context(), f.key("wait"), 0, -1).Val()) {
 				order = append(order, id[strings.Index(id, "-")+1:])
 			}
 			lists = append(lists, append([]string{taken.Delivery.ID[strings.Index(taken.Delivery.ID, "-")+1:]}, order...))
@@ -148,7 +144,7 @@ func TestPriorityOrder(t *testing.T) {
 				ran = append(ran, id[strings.Index(id, "-")+1:])
 			}
 			if diff := cmp.Diff(order, ran); diff != "" {
-				t.Errorf("Node ran in another order than wait has (-wait +ran):\n%s", diff)
+				f.Errorf("Node ran in another order than wait has (-wait +ran):\n%s", diff)
 			}
 			if nodeFirst {
 				f = f.openBeside(asItIs)
@@ -157,7 +153,7 @@ func TestPriorityOrder(t *testing.T) {
 		want := []string{"2", "6", "1", "3", "4", "0", "5"}
 		for _, order := range lists {
 			if diff := cmp.Diff(want, order); diff != "" {
-				t.Errorf("order of running (-want +got):\n%s", diff)
+				f.Errorf("order of running (-want +got):\n%s", diff)
 			}
 		}
 	})
@@ -166,8 +162,7 @@ func TestPriorityOrder(t *testing.T) {
 // TestLIFO: the last comes first, whoever adds it.
 func TestLIFO(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		f.addBoth("node-a", nil, bull.Opts{})
 		f.addBoth("go-b", nil, bull.Opts{})
 		f.addBoth("go-c", nil, bull.Opts{LIFO: true})
@@ -175,7 +170,7 @@ func TestLIFO(t *testing.T) {
 		f.addBoth("go-e", nil, bull.Opts{LIFO: true})
 		f.ask("process", nil, nil)
 		if diff := cmp.Diff([]string{"go-e", "node-d", "go-c", "node-a", "go-b"}, f.runs(5)); diff != "" {
-			t.Errorf("Node ran (-want +got):\n%s", diff)
+			f.Errorf("Node ran (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -183,8 +178,7 @@ func TestLIFO(t *testing.T) {
 // TestBulkOrder: a bulk with duplicates is run in the order of the call, each id once.
 func TestBulkOrder(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		byUs := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(byUs *fixture, _ release) {
 		byNode := byUs.openBeside(asItIs)
 		var jobs []bull.Job
 		var wanted []string
@@ -199,9 +193,9 @@ func TestBulkOrder(t *testing.T) {
 			jobs = append(jobs, bull.Job{ID: id, Data: fmt.Appendf(nil, `{"n":%d}`, i)})
 			bulk = append(bulk, object{"data": object{"n": i}, "opts": object{"jobId": id}})
 		}
-		added, err := byUs.queue.AddBulk(t.Context(), jobs)
+		added, err := byUs.queue.AddBulk(byUs.Context(), jobs)
 		if err != nil {
-			t.Fatal(err)
+			byUs.Fatal(err)
 		}
 		var created []string
 		for _, a := range added {
@@ -210,13 +204,13 @@ func TestBulkOrder(t *testing.T) {
 			}
 		}
 		if diff := cmp.Diff(wanted, created); diff != "" {
-			t.Errorf("created (-want +got):\n%s", diff)
+			byUs.Errorf("created (-want +got):\n%s", diff)
 		}
 		byNode.ask("addBulk", object{"jobs": bulk}, nil)
-		same(t, "a bulk", byNode, byUs)
+		same(byUs.T, "a bulk", byNode, byUs)
 		byUs.ask("process", nil, nil)
 		if diff := cmp.Diff(wanted, byUs.runs(len(wanted))); diff != "" {
-			t.Errorf("Node ran (-want +got):\n%s", diff)
+			byUs.Errorf("Node ran (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -224,8 +218,7 @@ func TestBulkOrder(t *testing.T) {
 // TestHashTags: with a hash tag in prefix or queue, as a Redis Cluster needs it, both sides use the same keys.
 func TestHashTags(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		desk := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(desk *fixture, _ release) {
 		for name, config := range map[string]bull.Config{
 			"prefix": {Prefix: "{interop:" + uuid.NewString() + "}", Queue: queueName},
 			"queue":  {Prefix: "interop:" + uuid.NewString(), Queue: "{email-queue}"},
@@ -235,17 +228,17 @@ func TestHashTags(t *testing.T) {
 			f.nodeAdds("node", object{"priority": 2})
 			f.add(bull.Job{ID: "go", Opts: bull.Opts{Priority: 1}})
 			f.add(bull.Job{ID: "late", Opts: bull.Opts{Delay: time.Hour}})
-			if got := f.redis.LRange(t.Context(), base+"wait", 0, -1).Val(); !slices.Equal(got, []string{"node", "go"}) {
-				t.Errorf("%s: %swait is %v", name, base, got)
+			if got := f.redis.LRange(desk.Context(), base+"wait", 0, -1).Val(); !slices.Equal(got, []string{"node", "go"}) {
+				desk.Errorf("%s: %swait is %v", name, base, got)
 			}
 			f.ask("process", nil, nil)
 			if diff := cmp.Diff([]string{"go", "node"}, f.runs(2)); diff != "" {
-				t.Errorf("%s: Node ran (-want +got):\n%s", name, diff)
+				desk.Errorf("%s: Node ran (-want +got):\n%s", name, diff)
 			}
 			f.reaches(bull.StateCompleted, "go", "node")
 			var late struct{ State string }
 			if f.ask("state", object{"id": "late"}, &late); late.State != "delayed" {
-				t.Errorf("%s: Node finds late to be %s", name, late.State)
+				desk.Errorf("%s: Node finds late to be %s", name, late.State)
 			}
 		}
 	})
@@ -262,8 +255,7 @@ func TestBackoffOfOurJobs(t *testing.T) {
 		"exponential": {bull.Backoff{Type: bull.BackoffExponential, Delay: 100 * time.Millisecond}, []int64{100, 300}},
 		"fixed":       {bull.Backoff{Type: bull.BackoffFixed, Delay: 70 * time.Millisecond}, []int64{70, 70}},
 	}
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{config: standstill})
+	onEach(t, setup{config: standstill}, func(f *fixture, _ release) {
 		f.ask("clock", object{"now": start}, nil)
 		f.ask("process", nil, nil)
 		n := 0
@@ -276,10 +268,10 @@ func TestBackoffOfOurJobs(t *testing.T) {
 				f.reaches(bull.StateDelayed, id)
 				due := now + after
 				want := object{"delayed": map[string]float64{id: float64(due*4096 + int64(n))}, "attemptsMade": strconv.Itoa(i + 1), "delay": "0"}
-				hash := f.redis.HGetAll(t.Context(), f.key(id)).Val()
+				hash := f.redis.HGetAll(f.Context(), f.key(id)).Val()
 				got := object{"delayed": f.raw()["delayed"], "attemptsMade": hash["attemptsMade"], "delay": hash["delay"]}
 				if diff := cmp.Diff(want, got); diff != "" {
-					t.Errorf("%s: after attempt %d (-want +got):\n%s", name, i+1, diff)
+					f.Errorf("%s: after attempt %d (-want +got):\n%s", name, i+1, diff)
 				}
 				now = due + 1 // the low bits of the score are the id's
 				f.ask("clock", object{"now": now}, nil)
@@ -290,7 +282,7 @@ func TestBackoffOfOurJobs(t *testing.T) {
 			f.ask("state", object{"id": id}, &got)
 			want := object{"state": "completed", "attemptsMade": 2.0, "returnvalue": "third time"}
 			if diff := cmp.Diff(want, object{"state": got["state"], "attemptsMade": got["attemptsMade"], "returnvalue": got["returnvalue"]}); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", name, diff)
+				f.Errorf("%s (-want +got):\n%s", name, diff)
 			}
 		}
 	})
@@ -299,18 +291,17 @@ func TestBackoffOfOurJobs(t *testing.T) {
 // TestNodeHearsOfOurAdds: a listener on global:waiting is told the id of each job that is ready.
 func TestNodeHearsOfOurAdds(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		f.ask("listen", object{"events": []string{"waiting"}}, nil)
 		f.add(bull.Job{})
 		f.add(bull.Job{ID: "late", Opts: bull.Opts{Delay: time.Millisecond}})
 		f.add(bull.Job{ID: "urgent", Opts: bull.Opts{Priority: 1}})
 		f.eventually("late is due", func() bool {
-			moved, _, err := f.queue.PromoteDue(t.Context())
+			moved, _, err := f.queue.PromoteDue(f.Context())
 			return err == nil && moved == 1
 		})
-		if err := f.queue.Pause(t.Context()); err != nil {
-			t.Fatal(err)
+		if err := f.queue.Pause(f.Context()); err != nil {
+			f.Fatal(err)
 		}
 		f.add(bull.Job{ID: "kept-back"})
 		var heard []string
@@ -318,7 +309,7 @@ func TestNodeHearsOfOurAdds(t *testing.T) {
 			heard = append(heard, f.node.Next("waiting").ID)
 		}
 		if diff := cmp.Diff([]string{"1", "urgent", "late", "kept-back"}, heard); diff != "" {
-			t.Errorf("global:waiting told of (-want +got):\n%s", diff)
+			f.Errorf("global:waiting told of (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -22,7 +22,7 @@ func startRedis(t *testing.T, settings ...string) (url string) {
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	_ = listener.Close()
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, settings...)
-	cmd := exec.Command("redis-server", args...) //nolint:gosec,noctx // settings of ours; ended below
+	cmd := exec.Command("redis-server", args...) //nolint:noctx // settings of ours; ended below
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("redis-server, which `make test` needs too, does not start: %v", err)
 	}
@@ -55,7 +55,7 @@ func TestTrapEviction(t *testing.T) {
 	}
 	f.ask("addBulk", object{"jobs": bulk}, nil)
 	var used int64
-	for _, line := range strings.Fields(f.redis.Info(t.Context(), "memory").Val()) {
+	for line := range strings.FieldsSeq(f.redis.Info(t.Context(), "memory").Val()) {
 		_, _ = fmt.Sscanf(line, "used_memory:%d", &used)
 	}
 	f.redis.ConfigSet(t.Context(), "maxmemory", fmt.Sprint(used-200_000))
@@ -85,22 +85,21 @@ func TestTrapEviction(t *testing.T) {
 // has used in all its ways is not.
 func TestForeignQueueIsRefused(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		desk := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(desk *fixture, r release) {
 		for _, pkg := range []string{"bullmq-5", "bullmq-6"} {
 			f := desk.openBeside(asItIs)
 			f.ask("bullmq", object{"pkg": pkg}, nil)
 			want := f.raw()
 			consumer := &bull.Consumer{Queue: f.queue, Handler: newHands().handle}
 			for what, err := range map[string]error{
-				"CheckDialect": f.queue.CheckDialect(t.Context()), "Consumer.Run": consumer.Run(t.Context()),
+				"CheckDialect": f.queue.CheckDialect(desk.Context()), "Consumer.Run": consumer.Run(desk.Context()),
 			} {
 				if !isForeign(err) {
-					t.Errorf("%s of a queue of %s = %v, want a *DialectError", what, pkg, err)
+					desk.Errorf("%s of a queue of %s = %v, want a *DialectError", what, pkg, err)
 				}
 			}
 			if diff := cmp.Diff(want, f.raw()); diff != "" {
-				t.Errorf("all keys (-before +after):\n%s", diff)
+				desk.Errorf("all keys (-before +after):\n%s", diff)
 			}
 		}
 
@@ -109,8 +108,8 @@ func TestForeignQueueIsRefused(t *testing.T) {
 		(addCase{node: node}).byNode(f)
 		f.ask("process", nil, nil)
 		f.ask("pause", nil, nil)
-		if err := f.queue.CheckDialect(t.Context()); err != nil {
-			t.Errorf("CheckDialect of a queue of Bull %s = %v", r.version, err)
+		if err := f.queue.CheckDialect(desk.Context()); err != nil {
+			desk.Errorf("CheckDialect of a queue of Bull %s = %v", r.version, err)
 		}
 	})
 }

@@ -48,8 +48,8 @@ func (f *fixture) push(id string, changes map[string]string) {
 // job is in no list any more, and its hash blocks its id for ever.
 func TestTrapNullOptions(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{settings: object{"retryProcessDelay": 10}}) // after its error
+	// after its error
+	onEach(t, setup{settings: object{"retryProcessDelay": 10}}, func(f *fixture, _ release) {
 		ends := map[string]string{"removeOnComplete": "ok", "removeOnFail": "fail"}
 		for option, do := range ends {
 			f.ask("add", object{"data": object{"do": do}, "opts": object{"jobId": option, option: nil}}, nil)
@@ -87,8 +87,13 @@ func TestTrapNullOptionsNeverWritten(t *testing.T) {
 	t.Parallel()
 	f := embedded(t)
 	keeps := []bull.Keep{
-		{}, bull.KeepNone(), bull.KeepNewest(0), bull.KeepNewest(3),
-		bull.KeepFor(time.Hour, 0), bull.KeepFor(time.Hour, 5), bull.KeepFor(time.Millisecond, 1),
+		{},
+		bull.KeepNone(),
+		bull.KeepNewest(0),
+		bull.KeepNewest(3),
+		bull.KeepFor(time.Hour, 0),
+		bull.KeepFor(time.Hour, 5),
+		bull.KeepFor(time.Millisecond, 1),
 	}
 	switches := []func(*bull.Job){
 		func(j *bull.Job) { j.Name = "other" },
@@ -140,18 +145,17 @@ func TestTrapNullOptionsNeverWritten(t *testing.T) {
 // TestTrapReservedIDs: an id that is the name of one of Bull's keys breaks the queue for everybody.
 func TestTrapReservedIDs(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		for _, id := range []string{"wait", ""} { // the second is anybody's next add
 			var added struct{ Error string }
 			f.ask("tryAdd", object{"data": object{}, "opts": object{"jobId": id}}, &added)
 			if !strings.Contains(added.Error, "WRONGTYPE") {
-				t.Errorf("Bull's add of the id %q says %q", id, added.Error)
+				f.Errorf("Bull's add of the id %q says %q", id, added.Error)
 			}
 		}
-		_, err := f.queue.Add(t.Context(), bull.Job{ID: "wait", Data: []byte("{}")})
+		_, err := f.queue.Add(f.Context(), bull.Job{ID: "wait", Data: []byte("{}")})
 		if _, ok := errors.AsType[*bull.InvalidJobError](err); !ok {
-			t.Errorf("our add of the id wait: %v", err)
+			f.Errorf("our add of the id wait: %v", err)
 		}
 	})
 }
@@ -159,15 +163,14 @@ func TestTrapReservedIDs(t *testing.T) {
 // TestTrapNumericIDs: the counter reaches an id that is a number, overwrites that job and has its id twice in wait.
 func TestTrapNumericIDs(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		f.ask("add", object{"data": object{"first": true}, "opts": object{"jobId": "2"}}, nil)
 		f.nodeAdds("", nil)
-		if got := f.redis.LRange(t.Context(), f.key("wait"), 0, -1).Val(); !slices.Equal(got, []string{"2", "2"}) {
-			t.Errorf("wait is %v", got)
+		if got := f.redis.LRange(f.Context(), f.key("wait"), 0, -1).Val(); !slices.Equal(got, []string{"2", "2"}) {
+			f.Errorf("wait is %v", got)
 		}
-		if got := f.redis.HGet(t.Context(), f.key("2"), "data").Val(); got != `{"jobUuid":"x"}` {
-			t.Errorf("the data of 2 is %s", got)
+		if got := f.redis.HGet(f.Context(), f.key("2"), "data").Val(); got != `{"jobUuid":"x"}` {
+			f.Errorf("the data of 2 is %s", got)
 		}
 	})
 }
@@ -238,22 +241,21 @@ func TestTrapJobsAreRefused(t *testing.T) {
 // paused over wait. Ours goes to paused (TestAddWhilePaused has all kinds).
 func TestTrapAddWhilePaused(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		f.ask("pause", nil, nil)
 		f.push("pushed", nil)
 		f.add(bull.Job{ID: "plain"})
 		f.add(bull.Job{ID: "urgent", Opts: bull.Opts{Priority: 1}})
 		f.add(bull.Job{ID: "late", Opts: bull.Opts{Delay: time.Millisecond}})
 		f.eventually("late is due", func() bool {
-			moved, _, err := f.queue.PromoteDue(t.Context())
+			moved, _, err := f.queue.PromoteDue(f.Context())
 			return err == nil && moved == 1
 		})
 		f.ask("resume", nil, nil)
 		f.reaches(bull.StateStuck, "pushed")
 		f.ask("process", nil, nil)
 		if diff := cmp.Diff([]string{"urgent", "plain", "late"}, f.runs(3)); diff != "" {
-			t.Errorf("Node ran (-want +got):\n%s", diff)
+			f.Errorf("Node ran (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -262,25 +264,24 @@ func TestTrapAddWhilePaused(t *testing.T) {
 // other. Ours tells which it was, and State tells why a known id does not run.
 func TestTrapSilentDuplicates(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		f.push("zombie", nil)
-		f.redis.Del(t.Context(), f.key("wait"))
+		f.redis.Del(f.Context(), f.key("wait"))
 		for _, id := range []string{"zombie", "twice", "twice"} {
 			var added struct{ ID, Error string }
 			f.ask("tryAdd", object{"data": object{"jobUuid": "x"}, "opts": object{"jobId": id}}, &added)
 			if added.ID != id || added.Error != "" {
-				t.Errorf("Bull's add of %s: %+v", id, added)
+				f.Errorf("Bull's add of %s: %+v", id, added)
 			}
 		}
-		added, err := f.queue.AddBulk(t.Context(), []bull.Job{
+		added, err := f.queue.AddBulk(f.Context(), []bull.Job{
 			{ID: "zombie", Data: []byte("{}")}, {ID: "twice", Data: []byte("{}")}, {ID: "new", Data: []byte("{}")},
 		})
 		if err != nil {
-			t.Fatal(err)
+			f.Fatal(err)
 		}
 		if diff := cmp.Diff([]bull.Added{{ID: "zombie"}, {ID: "twice"}, {ID: "new", Created: true}}, added); diff != "" {
-			t.Errorf("AddBulk (-want +got):\n%s", diff)
+			f.Errorf("AddBulk (-want +got):\n%s", diff)
 		}
 		f.reaches(bull.StateStuck, "zombie")
 		f.reaches(bull.StateWaiting, "twice", "new")
@@ -290,19 +291,18 @@ func TestTrapSilentDuplicates(t *testing.T) {
 // TestTrapUnknownBackoff: Bull's failing of a job throws on a backoff that it does not know: the job stays active.
 func TestTrapUnknownBackoff(t *testing.T) {
 	t.Parallel()
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		f.ask("add", object{
 			"data": object{"do": "fail"},
 			"opts": object{"jobId": "bad", "attempts": 2, "backoff": object{"type": "jitter", "delay": 1}},
 		}, nil)
 		f.ask("process", nil, nil)
 		if got := f.node.Next("error"); !strings.Contains(string(got.Value), "jitter") {
-			t.Errorf("Bull's error is %s", got.Value)
+			f.Errorf("Bull's error is %s", got.Value)
 		}
-		hash := f.redis.HGetAll(t.Context(), f.key("bad")).Val()
+		hash := f.redis.HGetAll(f.Context(), f.key("bad")).Val()
 		if hash["attemptsMade"] != "" || hash["failedReason"] != "" {
-			t.Errorf("Bull wrote something: %v", hash)
+			f.Errorf("Bull wrote something: %v", hash)
 		}
 		f.reaches(bull.StateActive, "bad")
 	})
@@ -323,15 +323,14 @@ func TestTrapData(t *testing.T) {
 		"null as opts":       {map[string]string{"opts": "null"}, bull.StateActive, ""},
 		"nothing is changed": {nil, bull.StateCompleted, ""},
 	}
-	eachRelease(t, func(t *testing.T, r release) {
-		f := newDesk(t, r, setup{})
+	onEach(t, setup{}, func(f *fixture, _ release) {
 		f.ask("process", object{"concurrency": len(tests)}, nil)
 		for name, test := range tests {
 			id := strings.ReplaceAll(name, " ", "-")
 			f.push(id, test.changes)
 			f.reaches(test.state, id)
-			if got := f.redis.HGet(t.Context(), f.key(id), "failedReason").Val(); !strings.Contains(strings.ToLower(got), test.reason) {
-				t.Errorf("%s: failed with %q", name, got)
+			if got := f.redis.HGet(f.Context(), f.key(id), "failedReason").Val(); !strings.Contains(strings.ToLower(got), test.reason) {
+				f.Errorf("%s: failed with %q", name, got)
 			}
 		}
 	})
