@@ -12,6 +12,7 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/devstack"
 	"github.com/cartero-mail/cartero/internal/queue/conn"
+	"github.com/cartero-mail/cartero/internal/queue/redistest"
 )
 
 // TestSlots runs the scripts on each server: slots are an interval apart whoever asks, and the last ones can be given back.
@@ -37,6 +38,13 @@ func TestSlots(t *testing.T) {
 				t.Fatal("TEST_REDIS_URL is not set: run `make test`, which starts one")
 			}
 			return url
+		},
+		"cluster": func(t *testing.T) string {
+			t.Helper()
+			if testing.Short() {
+				t.Skip("needs Redis servers")
+			}
+			return redistest.StartCluster(t, false).URL()
 		},
 	}
 	for name, url := range servers {

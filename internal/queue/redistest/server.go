@@ -60,7 +60,7 @@ func prepare(tb testing.TB, args ...string) *Server {
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	for range 1000 {
-		port := 12000 + rand.N(18000) //nolint:gosec // no secret
+		port := 12000 + rand.N(18000)
 		if free(port) && free(port+10000) {
 			return port
 		}
@@ -70,7 +70,7 @@ func freePort(tb testing.TB) int {
 }
 
 func free(port int) bool {
-	listener, err := net.Listen("tcp", local(port)) //nolint:noctx // returns at once
+	listener, err := net.Listen("tcp", local(port))
 	if err != nil {
 		return false
 	}
@@ -98,7 +98,7 @@ func (s *Server) Start() {
 
 func (s *Server) run(args []string) {
 	s.tb.Helper()
-	s.process = exec.Command("redis-server", args...) //nolint:gosec,noctx // our arguments; ended by kill
+	s.process = exec.Command("redis-server", args...) //nolint:noctx // it outlives the caller, and is ended by Kill
 	if err := s.process.Start(); err != nil {
 		s.tb.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func (s *Server) run(args []string) {
 
 // watch has the server killed if this process ends without doing so: then the guard's input ends without a word.
 func (s *Server) watch(pid int) {
-	guard := exec.Command("sh", "-c", `read -r word || kill -9 "$1"`, "guard", strconv.Itoa(pid)) //nolint:gosec,noctx // a pid; ends with its input
+	guard := exec.Command("sh", "-c", `read -r word || kill -9 "$1"`, "guard", strconv.Itoa(pid)) //nolint:noctx // it ends with its input
 	input, err := guard.StdinPipe()
 	if err == nil {
 		err = guard.Start()

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ import (
 
 // TestClusterFleet is case 14: on a cluster, with the hash tag in the prefix or in the queue's name, both sides see the same
 // keys, and work on them as anywhere else.
-func TestClusterFleet(t *testing.T) {
+func TestClusterFleet(t *testing.T) { //nolint:paralleltest // a fleet fills the machine
 	needsServers(t)
 	cluster := redistest.StartCluster(t, false)
 	for _, name := range [][2]string{{"{bull}", "email-queue"}, {"bull", "{email-queue}"}} {
@@ -33,6 +34,7 @@ func TestClusterFleet(t *testing.T) {
 			outcomes, runs := f.outcomes(ids), f.runs()
 			f.wantEnds(ids, outcomes)
 			f.wantRuns(ids, outcomes, runs)
+			f.wantNoStalls(outcomes, runs)
 			f.wantShares(runs)
 			f.wantNothingLeft(ids)
 			f.wantOneEvent(ids, ends)
@@ -45,11 +47,11 @@ func TestClusterFleet(t *testing.T) {
 }
 
 // TestClusterFailover: the master of the queue's slot is killed under load, and its replica takes over.
-func TestClusterFailover(t *testing.T) {
+func TestClusterFailover(t *testing.T) { //nolint:paralleltest // a fleet fills the machine
 	needsServers(t)
 	cluster := redistest.StartCluster(t, true)
 	f := newFleet(t, settings{
-		URL: cluster.URL(), Cluster: redistest.Addrs(cluster.Masters), WorkMS: 20, LockMS: 2_000, StalledMS: 500, MaxStalled: 100,
+		URL: cluster.URL(), Cluster: redistest.Addrs(cluster.Masters), WorkMS: 40, LockMS: 2_000, StalledMS: 500, MaxStalled: 100,
 	})
 	f.failover(func() {
 		master, err := f.server(t.Context())
@@ -68,12 +70,12 @@ func TestClusterFailover(t *testing.T) {
 }
 
 // TestSentinelFailover: the master is killed under load, and the Sentinels promote its replica.
-func TestSentinelFailover(t *testing.T) {
+func TestSentinelFailover(t *testing.T) { //nolint:paralleltest // a fleet fills the machine
 	needsServers(t)
 	watched := redistest.StartWatched(t)
 	f := newFleet(t, settings{
 		URL: watched.URL(), Sentinels: redistest.Addrs(watched.Sentinels), Master: redistest.MasterName,
-		WorkMS: 20, LockMS: 2_000, StalledMS: 500, MaxStalled: 100,
+		WorkMS: 40, LockMS: 2_000, StalledMS: 500, MaxStalled: 100,
 	})
 	f.failover(watched.KillMaster)
 }
@@ -84,7 +86,7 @@ func (f *fleet) failover(replace func()) {
 	f.Helper()
 	const jobs = 3_000
 	f.joinFour()
-	safe := f.produceBoth(jobs)
+	safe := f.produceAhead(jobs)
 	f.fence()
 	rung := make(chan []string)
 	go func() { rung <- f.ringMany(jobs / 10) }()
@@ -93,7 +95,7 @@ func (f *fleet) failover(replace func()) {
 	replace()
 	again := <-rung
 	f.ring(again)
-	all := append(safe, again...)
+	all := slices.Concat(safe, again)
 	f.awaitFinished(len(all))
 	f.wantFinishedOnce(all)
 	f.wantNothingLeft(all)

@@ -123,9 +123,9 @@ func (m *member) start() {
 		m.Fatal(err)
 	}
 	if m.settings.Bull == ours {
-		m.process = exec.Command(os.Args[0]) //nolint:gosec,noctx // ourselves; ends with its input, or killed
+		m.process = exec.Command(os.Args[0])
 	} else {
-		m.process = exec.Command("node", "fleet/member.js") //nolint:noctx // likewise
+		m.process = exec.Command("node", "fleet/member.js")
 		m.process.Dir = nodejs.Dir(m)
 	}
 	m.process.Env = append(os.Environ(), settingsVariable+"="+string(text))
@@ -195,7 +195,7 @@ func (f *fleet) produceGo(name string, count int, opts bull.Opts) []string {
 	return ids
 }
 
-// await waits until workers show in CLIENT LIST, by the name under which Bull looks for them too.
+// await waits until this many workers wait for jobs: each with one connection.
 func (f *fleet) await(workers int) {
 	f.Helper()
 	redistest.Eventually(f, "the workers are there", func(ctx context.Context) error {
@@ -203,9 +203,9 @@ func (f *fleet) await(workers int) {
 		if err != nil {
 			return err
 		}
-		list, err := server.ClientList(ctx).Result()
-		if n := strings.Count(list, " name="+f.settings.Prefix+":"); err == nil && n < workers {
-			err = fmt.Errorf("%d workers", n)
+		info, err := server.Info(ctx, "clients").Result()
+		if err == nil && !strings.Contains(info, fmt.Sprintf("blocked_clients:%d\r\n", workers)) {
+			err = errors.New(info)
 		}
 		return err
 	})

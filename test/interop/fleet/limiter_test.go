@@ -17,6 +17,7 @@ import (
 // overlap. Both are judged by what Redis did, and when, by its own clock.
 func TestLimitedFleet(t *testing.T) {
 	needsServers(t)
+	t.Parallel()
 	const jobs, maximum, window = 100, 10, 500 * time.Millisecond
 	server := redistest.Start(t)
 	f := newFleet(t, settings{
@@ -52,6 +53,7 @@ func TestLimitedFleet(t *testing.T) {
 	outcomes, runs := f.outcomes(ids), f.runs()
 	f.wantEnds(ids, outcomes)
 	all, _ := f.wantRuns(ids, outcomes, runs)
+	f.wantNoStalls(outcomes, runs)
 	f.wantNothingLeft(ids)
 	counted := 0
 	for i, n := range perWindow {

@@ -38,8 +38,21 @@ func (f *fleet) produceBoth(n int) (ids []string) {
 	return append(ids, wait()...)
 }
 
+// produceAhead is produceBoth while the queue is paused, so that all of it is there when the work begins.
+func (f *fleet) produceAhead(n int) (ids []string) {
+	f.Helper()
+	if err := f.queue.Pause(f.Context()); err != nil {
+		f.Fatal(err)
+	}
+	ids = f.produceBoth(n)
+	if err := f.queue.Resume(f.Context()); err != nil {
+		f.Fatal(err)
+	}
+	return ids
+}
+
 // TestMixedFleet is case 37: every job ends once, whoever added it and whoever ran it.
-func TestMixedFleet(t *testing.T) {
+func TestMixedFleet(t *testing.T) { //nolint:paralleltest // a fleet fills the machine
 	needsServers(t)
 	f := newFleet(t, settings{URL: redistest.Start(t).URL(), WorkMS: 4})
 	f.joinFour()
@@ -51,6 +64,7 @@ func TestMixedFleet(t *testing.T) {
 	outcomes, runs := f.outcomes(ids), f.runs()
 	f.wantEnds(ids, outcomes)
 	f.wantRuns(ids, outcomes, runs)
+	f.wantNoStalls(outcomes, runs)
 	f.wantShares(runs)
 	f.wantNothingLeft(ids)
 	f.wantOneEvent(ids, ends)
@@ -70,15 +84,15 @@ func (f *fleet) wantOneEvent(ids []string, ends map[string]int) {
 }
 
 // TestKilledFleet is case 38: every job ends, and runs again only where a stall was counted.
-func TestKilledFleet(t *testing.T) {
+func TestKilledFleet(t *testing.T) { //nolint:paralleltest // a fleet fills the machine
 	needsServers(t)
-	const jobs, kills = 8_000, 16
+	const jobs, kills = 10_000, 16
 	f := newFleet(t, settings{
-		URL: redistest.Start(t).URL(), WorkMS: 20, LockMS: 3_000, StalledMS: 500, MaxStalled: 100,
+		URL: redistest.Start(t).URL(), WorkMS: 40, LockMS: 3_000, StalledMS: 500, MaxStalled: 100,
 	})
 	f.joinFour()
 	stop := f.ends()
-	ids := f.produceBoth(jobs)
+	ids := f.produceAhead(jobs)
 	for i := range kills {
 		f.awaitFinished((i + 1) * jobs / (kills + 2))
 		m := f.members[i%len(f.members)] // Node and Go in turn

@@ -10,14 +10,14 @@ import (
 
 // TestFleetWithoutRedis is case 41: Redis is killed and started again, and cuts every connection, again and again under
 // load. It keeps an append-only file, so that it forgets nothing; the fleet loses nothing, and goes on by itself.
-func TestFleetWithoutRedis(t *testing.T) {
+func TestFleetWithoutRedis(t *testing.T) { //nolint:paralleltest // a fleet fills the machine
 	needsServers(t)
 	const jobs = 4_000
 	// What was confirmed was written before; the machine does not crash, so nothing depends on fsync.
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "no")
-	f := newFleet(t, settings{URL: server.URL(), WorkMS: 20, LockMS: 2_000, StalledMS: 500, MaxStalled: 100})
+	f := newFleet(t, settings{URL: server.URL(), WorkMS: 40, LockMS: 2_000, StalledMS: 500, MaxStalled: 100})
 	f.joinFour()
-	ids := f.produceBoth(jobs)
+	ids := f.produceAhead(jobs)
 	for i, outage := range []func(){
 		func() { f.cutAll() },
 		func() { server.Kill(); server.Start() },

@@ -16,6 +16,7 @@ import (
 // none.
 func TestSkewedFleet(t *testing.T) {
 	needsServers(t)
+	t.Parallel()
 	const jobs, delay, skew = 200, 2_500, 2_000 // ms
 	f := newFleet(t, settings{URL: redistest.Start(t).URL(), GuardMS: 200})
 	f.join("go-ahead", ours, func(s *settings) { s.SkewMS = skew })
@@ -34,6 +35,7 @@ func TestSkewedFleet(t *testing.T) {
 	outcomes, runs := f.outcomes(ids), f.runs()
 	f.wantEnds(ids, outcomes)
 	f.wantRuns(ids, outcomes, runs)
+	f.wantNoStalls(outcomes, runs)
 	f.wantNothingLeft(ids)
 	for _, id := range ids {
 		if early := added + delay - runs[id][0].at; early > skew {
@@ -52,10 +54,11 @@ func TestSkewedFleet(t *testing.T) {
 // is lost over it.
 func TestPausedFleet(t *testing.T) {
 	needsServers(t)
+	t.Parallel()
 	const jobs = 3_000
 	f := newFleet(t, settings{URL: redistest.Start(t).URL(), WorkMS: 4})
 	f.joinFour()
-	ids := f.produceBoth(jobs)
+	ids := f.produceAhead(jobs)
 	for i := range 4 {
 		f.awaitFinished((i + 1) * jobs / 6)
 		if err := f.queue.Pause(t.Context()); err != nil {
@@ -84,5 +87,6 @@ func TestPausedFleet(t *testing.T) {
 	outcomes, runs := f.outcomes(ids), f.runs()
 	f.wantEnds(ids, outcomes)
 	f.wantRuns(ids, outcomes, runs)
+	f.wantNoStalls(outcomes, runs)
 	f.wantNothingLeft(ids)
 }

@@ -90,6 +90,16 @@ func (f *fleet) wantEnds(ids []string, outcomes map[string]outcome) {
 	}
 }
 
+// wantNoStalls checks that no worker was taken for dead: none has died.
+func (f *fleet) wantNoStalls(outcomes map[string]outcome, runs map[string][]run) {
+	f.Helper()
+	for id, o := range outcomes {
+		if o.stalls > 0 {
+			f.Errorf("job %s stalled, although nobody died: %+v; it ran %+v", id, o, runs[id])
+		}
+	}
+}
+
 // wantRuns checks that no job ran more often than its attempts and the deaths of its workers account for, and returns how
 // many runs there were and how many of them those deaths have caused.
 func (f *fleet) wantRuns(ids []string, outcomes map[string]outcome, runs map[string][]run) (all, again int) {
