@@ -127,7 +127,7 @@ func (f *fixture) begin(c *bull.Consumer) (stop func() error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(f.Context()) // so that all workers of a test stop at the same time
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
 	stop = sync.OnceValue(func() error {
@@ -145,12 +145,15 @@ func (f *fixture) begin(c *bull.Consumer) (stop func() error) {
 // hands is a handler that does what a job's data tells it, as the one in driver/consumer.js does.
 type hands struct {
 	ran chan string // ids, as they begin
+	now func() time.Time
 
 	mu   sync.Mutex
 	held map[string]chan error
 }
 
-func newHands() *hands { return &hands{ran: make(chan string, 1000), held: map[string]chan error{}} }
+func newHands() *hands {
+	return &hands{ran: make(chan string, 1000), now: time.Now, held: map[string]chan error{}}
+}
 
 func (h *hands) handle(ctx context.Context, job *bull.Delivery) (any, error) {
 	var data map[string]any
@@ -181,6 +184,8 @@ func (h *hands) handle(ctx context.Context, job *bull.Delivery) (any, error) {
 			job.Progress(ctx, map[string]any{"a": 1}), job.Log(ctx, "second <row>", 0))
 	case "update":
 		return "updated", job.Update(ctx, []byte(`{"do":"update","seen":true}`))
+	case "later":
+		return nil, bull.Later(h.now().Add(time.Minute))
 	case "hold":
 		select {
 		case err := <-let:
@@ -216,11 +221,31 @@ func (h *hands) next(t *testing.T) string {
 	}
 }
 
+// tells waits until Node told of all these events of a job, in whatever order.
+func (f *fixture) tells(id string, kinds ...string) map[string]nodejs.Event {
+	f.Helper()
+	told := map[string]nodejs.Event{}
+	ctx, cancel := context.WithTimeout(f.Context(), timeout)
+	defer cancel()
+	for len(told) < len(kinds) {
+		select {
+		case <-ctx.Done():
+			f.Fatalf("Node told only of %v, want %v; all keys: %v", slices.Collect(maps.Keys(told)), kinds, f.dump())
+		case e := <-f.node.Events:
+			if slices.Contains(kinds, e.Event) && e.ID == id {
+				told[e.Event] = e
+			}
+		}
+	}
+	return told
+}
+
 // job is one that Node adds, with options as Node's callers write them.
 type job struct {
 	name string // of the kind of job; none if empty
 	id   string
-	data string // what the handler does
+	data string         // what the handler does
+	more map[string]any // of the job's data
 	opts map[string]any
 }
 
@@ -240,6 +265,7 @@ func addBy(node asker, j job) (id string) {
 	if j.data == "" {
 		data = map[string]any{"jobUuid": "x"}
 	}
+	maps.Copy(data, j.more)
 	var added struct{ ID string }
 	node.Do("add", map[string]any{"jobName": j.name, "data": data, "opts": opts}, &added)
 	return added.ID
@@ -281,7 +307,7 @@ func (f *fixture) exact() map[string]any {
 
 // listen records what is published on all channels of the queue; the returned function ends that and returns it. Tokens
 // are cut off. Left out are due times that are announced again, and "drained": that one depends on who is faster, the
-// worker or the next job.
+// worker or the next job. For the same reason, all "waiting" come first.
 func (f *fixture) listen() (heard func() []string) {
 	f.Helper()
 	ctx := context.Background()
@@ -296,18 +322,21 @@ func (f *fixture) listen() (heard func() []string) {
 		if err := f.redis.Publish(ctx, end, "").Err(); err != nil {
 			f.Fatal(err)
 		}
-		var all []string
+		var waiting, all []string
 		for message := range pubsub.Channel() {
 			if message.Channel == end {
 				break
 			}
 			channel, _, _ := strings.Cut(strings.TrimPrefix(message.Channel, f.key("")), "@")
 			text := strings.TrimSpace(channel + " " + sorted(message.Payload))
-			if channel != "drained" && (channel != "delayed" || !slices.Contains(all, text)) {
+			switch {
+			case channel == "waiting":
+				waiting = append(waiting, text)
+			case channel != "drained" && (channel != "delayed" || !slices.Contains(all, text)):
 				all = append(all, text)
 			}
 		}
-		return all
+		return append(waiting, all...)
 	}
 }
 

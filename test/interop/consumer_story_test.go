@@ -17,7 +17,9 @@ import (
 // but for the steps, so all keys must be equal to the millisecond, and so must all that was published.
 type story struct {
 	names []string // of the jobs that the worker has handlers for; none: those without a name
-	steps []step
+	// points is Bull's option metrics.maxDataPoints; 0 for no metrics.
+	points int
+	steps  []step
 	// old says why 4.10.4 tells it otherwise than 4.16.5 and Cartero; empty: it does not.
 	old string
 }
@@ -79,6 +81,25 @@ func stories() map[string]story {
 			job{id: "plain"}, job{id: "j", data: "failTwice", opts: map[string]any{"attempts": 3, "lifo": true}}),
 		"again at once, last": adding(
 			job{id: "j", data: "failTwice", opts: map[string]any{"attempts": 3}}, job{id: "plain"}),
+		"attempts as a text": adding(job{id: "j", data: "failTwice", opts: map[string]any{"attempts": "3"}}),
+		"due":                due(),
+		"debounced":          debounced(),
+		"later":              adding(job{id: "j", data: "later", opts: map[string]any{"attempts": 2}}),
+		"metrics": {points: 3, steps: []step{
+			{add: []job{{data: "complete"}, {data: "fail"}, {data: "fail", opts: map[string]any{"attempts": 2, "removeOnFail": true}}}},
+			{pass: time.Minute, add: []job{{data: "complete", opts: onComplete(true)}, {data: "fail"}}},
+			{pass: 2 * time.Minute, add: []job{{data: "complete"}, {data: "complete"}, {data: "fail"}}},
+		}},
+		"metrics, after a long time": {
+			points: 3,
+			steps:  []step{{add: []job{{data: "complete"}}}, {pass: 10 * time.Minute, add: []job{{data: "complete"}}}},
+			old:    "it writes more points than it keeps, and so loses the number",
+		},
+		"metrics, across a minute": {
+			points: 3,
+			steps:  []step{{add: []job{{data: "complete"}}}, {pass: 55 * time.Second, add: []job{{data: "complete"}}}},
+			old:    "its minutes begin with the first job, not on the clock",
+		},
 		"backoff": {steps: []step{
 			{add: []job{
 				{id: "fixed", data: "failTwice", opts: map[string]any{"attempts": 3, "backoff": map[string]any{"type": "fixed", "delay": 200}}},
@@ -86,7 +107,9 @@ func stories() map[string]story {
 				{id: "exponential", data: "fail", opts: map[string]any{"attempts": 4, "backoff": map[string]any{"type": "exponential", "delay": 100}}},
 				{data: "fail", opts: map[string]any{"attempts": 2, "backoff": map[string]any{"type": "exponential", "delay": 1000}}},
 			}},
-			{pass: 101 * time.Millisecond}, {pass: 100 * time.Millisecond}, {pass: 201 * time.Millisecond},
+			{pass: 101 * time.Millisecond},
+			{pass: 100 * time.Millisecond},
+			{pass: 201 * time.Millisecond},
 			{pass: time.Second},
 		}},
 	}
@@ -101,6 +124,39 @@ func stories() map[string]story {
 	return all
 }
 
+// due are delayed jobs that become due together, and go where their options say.
+func due() story {
+	in := func(id string, delay int, more map[string]any) job {
+		opts := map[string]any{"delay": delay}
+		maps.Copy(opts, more)
+		return job{id: id, opts: opts}
+	}
+	return story{steps: []step{
+		{add: []job{
+			in("b", 200, nil), in("a", 100, nil), in("low", 100, map[string]any{"priority": 9}),
+			in("high", 200, map[string]any{"priority": 1}), in("lifo", 200, map[string]any{"lifo": true}), in("far", 5000, nil),
+		}},
+		{pass: 201 * time.Millisecond},
+	}}
+}
+
+// debounced are jobs whose debounce id is free again once they ended, unless it has a time of its own.
+func debounced() story {
+	in := func(id, do, debounce string, ttl int, attempts int) job {
+		option := map[string]any{"id": debounce}
+		if ttl > 0 {
+			option["ttl"] = ttl
+		}
+		return job{id: id, data: do, opts: map[string]any{"debounce": option, "attempts": attempts, "backoff": 1000}}
+	}
+	jobs := []job{
+		in("done", "complete", "d1", 0, 1), in("dropped", "complete", "d1", 0, 1), in("bad", "fail", "d2", 0, 1),
+		in("again", "fail", "d3", 0, 2), in("timed", "complete", "d4", 3_600_000, 1),
+	}
+	again := []job{in("done-2", "complete", "d1", 0, 1), in("again-2", "complete", "d3", 0, 1), in("timed-2", "complete", "d4", 3_600_000, 1)}
+	return story{steps: []step{{add: jobs}, {add: again}}, old: "it has no debounce"}
+}
+
 // TestOurWorkerTellsBullsStories: whatever a job does, Node's workers and ours leave the same keys and publish the same.
 func TestOurWorkerTellsBullsStories(t *testing.T) {
 	t.Parallel()
@@ -108,8 +164,8 @@ func TestOurWorkerTellsBullsStories(t *testing.T) {
 		owner := t // our workers need a second to end, and may do so during the next story
 		node := openDesk(t, setup{}).startBull(r, setup{settings: map[string]any{"guardInterval": 10_000}})
 		all := stories()
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			t.Run(name, func(t *testing.T) { tell(t, owner, r, node, all[name]) }) //nolint:paralleltest // Node has one clock
+		for _, name := range slices.Sorted(maps.Keys(all)) { // one after another, as Node has one clock
+			t.Run(name, func(t *testing.T) { tell(t, owner, r, node, all[name]) })
 		}
 	})
 }
@@ -118,6 +174,7 @@ func TestOurWorkerTellsBullsStories(t *testing.T) {
 type teller struct {
 	*fixture
 	node    *nodejs.Process
+	base    map[string]any // of all requests
 	promote func()
 	heard   func() []string
 }
@@ -125,7 +182,7 @@ type teller struct {
 // Do asks Node about this queue: one process knows those of all stories.
 func (q *teller) Do(do string, args map[string]any, value any) {
 	q.Helper()
-	all := map[string]any{"prefix": q.prefix}
+	all := maps.Clone(q.base)
 	maps.Copy(all, args)
 	q.node.Do(do, all, value)
 }
@@ -135,9 +192,13 @@ func tell(t, owner *testing.T, r release, node *nodejs.Process, s story) {
 	open := func() *teller {
 		f := openDesk(owner, setup{config: func(c *bull.Config) {
 			c.Now = func() time.Time { return time.UnixMilli(now.Load()) }
-			c.GuardInterval = time.Hour
+			c.GuardInterval, c.MetricsMaxDataPoints = time.Hour, s.points
 		}})
-		return &teller{fixture: f, node: node, heard: f.listen()}
+		q := &teller{fixture: f, node: node, heard: f.listen(), base: map[string]any{"prefix": f.prefix}}
+		if s.points > 0 {
+			q.base["options"] = map[string]any{"metrics": map[string]any{"maxDataPoints": s.points}}
+		}
+		return q
 	}
 	byNode, byUs := open(), open()
 	byNode.promote = func() { byNode.Do("promoteDue", nil, nil) }
@@ -158,7 +219,7 @@ func tell(t, owner *testing.T, r release, node *nodejs.Process, s story) {
 		}
 		if i == 0 {
 			byNode.Do("work", map[string]any{"names": s.names}, nil)
-			byUs.begin(consumer(s.names))
+			byUs.begin(consumer(s.names, &now))
 		}
 		byNode.idle()
 		byUs.idle()
@@ -169,8 +230,10 @@ func tell(t, owner *testing.T, r release, node *nodejs.Process, s story) {
 }
 
 // consumer has the same handlers as driver/consumer.js.
-func consumer(names []string) *bull.Consumer {
-	handle := newHands().handle
+func consumer(names []string, now *atomic.Int64) *bull.Consumer {
+	h := newHands()
+	h.now = func() time.Time { return time.UnixMilli(now.Load()) }
+	handle := h.handle
 	if len(names) == 0 {
 		return &bull.Consumer{Handler: handle}
 	}

@@ -2,179 +2,123 @@ package interop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cartero-mail/cartero/internal/queue/bull"
 )
 
+// TestNodeSeesWhatOurWorkerDoes: its events resolve job.finished(), and its getters read what we wrote.
 func TestNodeSeesWhatOurWorkerDoes(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, nil)
-	f.node.Do("listen", map[string]any{"events": []string{"waiting", "active", "completed", "failed"}}, nil)
-	ready := make(chan struct{})
-	f.consume(func(_ context.Context, job *bull.Delivery) (any, error) {
-		<-ready
-		if string(job.Data) == `{"do":"fail"}` {
-			return nil, errors.New("boom")
+	eachRelease(t, func(t *testing.T, r release) {
+		f := newDesk(t, r, setup{})
+		f.node.Do("listen", map[string]any{"events": []string{"waiting", "active", "completed", "failed", "drained"}}, nil)
+		h := newHands()
+		f.begin(&bull.Consumer{Concurrency: 2, Handler: func(ctx context.Context, job *bull.Delivery) (any, error) {
+			if _, err := h.handle(ctx, job); err != nil {
+				return nil, err
+			}
+			return map[string]any{"sent": 3, "of": string(job.Data), "list": []any{1.5, nil, "<ü>"}}, nil
+		}})
+
+		// The job is removed as it completes: only the event can tell finished() its value.
+		id := addBy(f.node, job{data: "hold", opts: map[string]any{"removeOnComplete": true}})
+		finished := f.node.Begin("finished", map[string]any{"id": id})
+		addBy(f.node, job{id: "bad", data: "fail"})
+		var state struct{ State string }
+		f.node.Do("state", map[string]any{"id": id}, &state) // answered after finished() asked, on the same connection
+		h.let(id) <- nil
+
+		var result struct{ Value any }
+		finished(&result)
+		want := map[string]any{"sent": 3.0, "of": `{"do":"hold"}`, "list": []any{1.5, nil, "<ü>"}}
+		if diff := cmp.Diff(want, result.Value); diff != "" {
+			t.Errorf("job.finished() (-want +got):\n%s", diff)
 		}
-		return map[string]any{"sent": 3, "of": string(job.Data)}, nil
+		told := f.tells("bad", "waiting", "active", "failed")
+		if got := string(told["failed"].Value); got != `"boom"` {
+			t.Errorf("global:failed told of %s", got)
+		}
+		f.node.Next("drained")
+		var failed []struct {
+			ID           string
+			FailedReason string
+			Stacktrace   []string
+			AttemptsMade int
+		}
+		f.node.Do("jobs", map[string]any{"state": "failed"}, &failed)
+		if len(failed) != 1 || failed[0].ID != "bad" || failed[0].FailedReason != "boom" || len(failed[0].Stacktrace) != 1 || failed[0].AttemptsMade != 1 {
+			t.Errorf("Node's getFailed shows %+v", failed)
+		}
+		var workers int
+		f.node.Do("workers", nil, &workers)
+		if workers != 1 {
+			t.Errorf("getWorkers() counts %d, want ours", workers)
+		}
 	})
-
-	// The job is removed as it completes: only the event can tell finished() its value.
-	var added struct{ ID string }
-	f.node.Do("add", map[string]any{"data": map[string]any{"jobUuid": "x"}, "opts": map[string]any{"removeOnComplete": true}}, &added)
-	finished := f.node.Begin("finished", map[string]any{"id": added.ID})
-	f.node.Do("add", map[string]any{"data": map[string]any{"do": "fail"}, "opts": map[string]any{"jobId": "bad"}}, nil)
-	var state struct{ State string }
-	f.node.Do("state", map[string]any{"id": added.ID}, &state) // answered after finished() asked, on the same connection
-	close(ready)
-
-	var result struct {
-		Value any `json:"value"`
-	}
-	finished(&result)
-	if diff := cmp.Diff(map[string]any{"sent": 3.0, "of": `{"jobUuid":"x"}`}, result.Value); diff != "" {
-		t.Errorf("job.finished() (-want +got):\n%s", diff)
-	}
-	if got := f.node.Next("failed"); got.ID != "bad" || string(got.Value) != `"boom"` {
-		t.Errorf("global:failed told of %s, %s", got.ID, got.Value)
-	}
-	var failed struct {
-		State        string   `json:"state"`
-		FailedReason string   `json:"failedReason"`
-		Stacktrace   []string `json:"stacktrace"`
-		AttemptsMade int      `json:"attemptsMade"`
-	}
-	f.node.Do("state", map[string]any{"id": "bad"}, &failed)
-	if failed.State != "failed" || failed.FailedReason != "boom" || len(failed.Stacktrace) != 1 || failed.AttemptsMade != 1 {
-		t.Errorf("Node reads the failed job as %+v", failed)
-	}
-	var workers int
-	f.node.Do("workers", nil, &workers)
-	if workers != 1 {
-		t.Errorf("getWorkers() counts %d, want ours", workers)
-	}
 }
 
-// TestOutcomesEqualBulls lets each side work on the same jobs, and compares what is left.
-func TestOutcomesEqualBulls(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		data string
-		opts bull.Opts
-		end  string // the key that the job ends in
-	}{
-		"completed":         {`{"do":"ok"}`, bull.Opts{}, "completed"},
-		"failed":            {`{"do":"fail"}`, bull.Opts{}, "failed"},
-		"failed, of two":    {`{"do":"fail"}`, bull.Opts{Attempts: 2, Priority: 2}, "failed"},
-		"waits for a retry": {`{"do":"fail"}`, bull.Opts{Attempts: 3, Backoff: bull.Backoff{Type: bull.BackoffFixed, Delay: time.Hour}}, "delayed"},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			byNode, byUs := newFixture(t, nil), newFixtureBeside(t)
-			byNode.node.Do("process", nil, nil)
-			byUs.consume(func(_ context.Context, job *bull.Delivery) (any, error) {
-				if string(job.Data) == `{"do":"fail"}` {
-					return nil, errors.New("boom")
-				}
-				return map[string]any{"saw": map[string]any{"do": "ok"}, "attempts": job.AttemptsMade}, nil
-			})
-			for _, f := range []*fixture{byNode, byUs} {
-				f.add(bull.Job{Data: []byte(test.data), Opts: test.opts})
-				f.eventually("the job is "+test.end, func() bool {
-					return f.redis.Exists(t.Context(), f.key(test.end)).Val() == 1
-				})
-			}
-			left := func(f *fixture) map[string]any {
-				all := f.dump()
-				maps.DeleteFunc(all, func(key string, _ any) bool { return strings.HasPrefix(key, "stalled") })
-				return all
-			}
-			if diff := cmp.Diff(left(byNode), left(byUs)); diff != "" {
-				t.Errorf("all keys (-Node +ours):\n%s", diff)
-			}
-		})
-	}
-}
-
-// TestStalledCheckEqualsBulls runs each side's check twice on the same dead jobs.
+// TestStalledCheckEqualsBulls runs each side's check twice on the same jobs, dead and alive.
 func TestStalledCheckEqualsBulls(t *testing.T) {
 	t.Parallel()
-	byNode, byUs := newFixture(t, nil), newFixtureBeside(t)
-	for _, f := range []*fixture{byNode, byUs} {
-		for _, id := range []string{"dead", "alive", "twice", "twice-gone", "twice-one"} {
-			opts := bull.Opts{}
-			switch id {
-			case "twice-gone":
-				opts.RemoveOnFail = bull.KeepNone()
-			case "twice-one":
-				opts.RemoveOnFail = bull.KeepNewest(1)
-			}
-			f.add(bull.Job{ID: id, Opts: opts})
-			if taken, err := f.queue.Take(t.Context(), ""); err != nil || taken.Delivery == nil {
-				t.Fatal(taken, err)
-			}
-			if id != "alive" {
-				f.redis.Del(t.Context(), f.key(id+":lock"))
-			}
-			if strings.HasPrefix(id, "twice") {
-				f.redis.HSet(t.Context(), f.key(id), "stalledCounter", 1)
+	eachRelease(t, func(t *testing.T, r release) {
+		ids := []string{"dead", "alive", "twice", "twice-gone", "twice-one"}
+		if r.old {
+			ids = ids[:2] // it fails a job without finishedOn, and does not look at removeOnFail
+		}
+		byNode, byUs := newDesk(t, r, setup{}), openDesk(t, setup{})
+		for _, f := range []*fixture{byNode, byUs} {
+			for _, id := range ids {
+				opts := bull.Opts{}
+				switch id {
+				case "twice-gone":
+					opts.RemoveOnFail = bull.KeepNone()
+				case "twice-one":
+					opts.RemoveOnFail = bull.KeepNewest(1)
+				}
+				f.add(bull.Job{ID: id, Opts: opts})
+				if taken, err := f.queue.Take(t.Context(), ""); err != nil || taken.Delivery == nil {
+					t.Fatal(taken, err)
+				}
+				if id != "alive" {
+					f.redis.Del(t.Context(), f.key(id+":lock"))
+				}
+				if strings.HasPrefix(id, "twice") {
+					f.redis.HSet(t.Context(), f.key(id), "stalledCounter", 1)
+				}
 			}
 		}
-	}
-	for range 2 {
-		byNode.node.Do("moveStalled", nil, nil)
-		byUs.redis.Del(t.Context(), byUs.key("stalled-check"))
-		if _, err := byUs.queue.CheckStalled(t.Context()); err != nil {
-			t.Fatal(err)
+		for range 2 {
+			byNode.node.Do("moveStalled", nil, nil)
+			byUs.redis.Del(t.Context(), byUs.key("stalled-check"))
+			if _, err := byUs.queue.CheckStalled(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			same(t, "stalled check", byNode, byUs)
 		}
-		same(t, "stalled check", byNode, byUs)
-	}
-}
-
-// TestEachTakesOverFromTheOther: a job whose worker died is run by the other side, once.
-func TestEachTakesOverFromTheOther(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, func(c *bull.Config) { c.LockDuration = 100 * time.Millisecond })
-	f.add(bull.Job{ID: "ours"})
-	if taken, err := f.queue.Take(t.Context(), ""); err != nil || taken.Delivery == nil {
-		t.Fatal(taken, err)
-	}
-	f.eventually("our lock ran out", func() bool { return f.redis.Exists(t.Context(), f.key("ours:lock")).Val() == 0 })
-	f.node.Do("process", nil, nil)
-	f.node.Do("moveStalled", nil, nil)
-	f.node.Do("moveStalled", nil, nil)
-	if got := f.node.Next("run"); got.ID != "ours" {
-		t.Errorf("Node ran %s", got.ID)
-	}
-	f.eventually("Node completed it", func() bool {
-		states, err := f.queue.State(t.Context(), []string{"ours"})
-		return err == nil && states["ours"] == bull.StateCompleted
 	})
-	if got := f.redis.HGet(t.Context(), f.key("ours"), "stalledCounter").Val(); got != "1" {
-		t.Errorf("stalledCounter %q, want 1", got)
-	}
 }
 
 // TestMixedFleet: Node's workers and ours share a queue that both sides fill; every job runs once.
 func TestMixedFleet(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, nil)
+	eachRelease(t, mixedFleet)
+}
+
+func mixedFleet(t *testing.T, r release) {
+	f := newDesk(t, r, setup{})
 	const each = 250
 	ran := make(chan string, 4*each)
-	f.node.Do("process", map[string]any{"concurrency": 4}, nil)
-	f.consume(func(_ context.Context, job *bull.Delivery) (any, error) {
+	f.node.Do("work", map[string]any{"concurrency": 4}, nil)
+	f.begin(&bull.Consumer{Concurrency: 4, Handler: func(_ context.Context, job *bull.Delivery) (any, error) {
 		ran <- job.ID
 		return nil, nil
-	})
+	}})
 	var jobs []bull.Job
 	for i := range each {
 		jobs = append(jobs, bull.Job{ID: fmt.Sprintf("go-%d", i), Data: []byte("{}"), Opts: bull.Opts{RemoveOnComplete: bull.KeepNone()}})

@@ -31,6 +31,11 @@ module.exports = ({ out }) => {
       await job.update({ ...job.data, seen: true });
       return 'updated';
     },
+    // later puts the job into delayed by itself; Bull has no other way.
+    later: async job => {
+      await job.moveToDelayed(Date.now() + 60_000);
+      return new Promise(() => {});
+    },
     hold: job => new Promise((resolve, reject) => held.set(job.queue.toKey(job.id), { resolve, reject }))
   };
 
@@ -73,8 +78,7 @@ module.exports = ({ out }) => {
       const { logs, count } = await q.getJobLogs(id);
       return { ...job.toJSON(), progress: job.progress(), logs, count };
     },
-    removeJob: async (q, { id }) => (await q.getJob(id)).remove(),
-    moveToDelayed: async (q, { id, at }) => (await q.getJob(id)).moveToDelayed(at),
+    promote: async (q, { id }) => (await q.getJob(id)).promote(),
     metrics: (q, { state }) => q.getMetrics(state),
     repeatable: q => q.getRepeatableJobs()
   };
