@@ -108,7 +108,7 @@ func (l *locks) look(now time.Time) (due []*lock, next time.Time) {
 	return due, next
 }
 
-// renew extends locks, all in one round trip, and has those looked at again that it could not extend.
+// renew extends locks, all in one call, and has those looked at again that it could not extend.
 func (l *locks) renew(ctx context.Context, due []*lock) {
 	config := l.queue.config
 	start, last := time.Now(), time.Time{}
@@ -121,10 +121,11 @@ func (l *locks) renew(ctx context.Context, due []*lock) {
 	}
 	callCtx, cancel := context.WithDeadline(ctx, last)
 	defer cancel()
-	mine, errs := l.queue.extendAll(callCtx, jobs)
+	mine, err := l.queue.extendAll(callCtx, jobs)
 	if ctx.Err() != nil {
 		return
 	}
+	l.outage.report(err)
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,9 +134,8 @@ func (l *locks) renew(ctx context.Context, due []*lock) {
 		if _, running := l.held[h]; !running {
 			continue
 		}
-		l.outage.report(errs[i])
 		switch {
-		case errs[i] != nil:
+		case err != nil:
 			h.due = time.Now().Add(config.LockRenewTime / 3)
 		case mine[i]:
 			h.until, h.due = start.Add(config.LockDuration), start.Add(config.LockRenewTime)

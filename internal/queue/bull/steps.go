@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 //go:embed scripts/later.lua
@@ -98,32 +96,32 @@ func asSlice(v any) []any {
 
 // Extend renews the lock. It reports false if the lock is gone or somebody else's.
 func (q *Queue) Extend(ctx context.Context, d *Delivery) (bool, error) {
-	mine, errs := q.extendAll(ctx, []*Delivery{d})
-	return mine[0], errs[0]
+	mine, err := q.extendAll(ctx, []*Delivery{d})
+	if err != nil {
+		return false, err
+	}
+	return mine[0], nil
 }
 
-// extendAll renews locks, all in one round trip, and tells for each whether it is still held.
-func (q *Queue) extendAll(ctx context.Context, jobs []*Delivery) (mine []bool, errs []error) {
-	mine, errs = make([]bool, len(jobs)), make([]error, len(jobs))
-	pipe := q.client.Pipeline()
-	cmds := make([]*redis.Cmd, len(jobs))
-	for i, d := range jobs {
-		keys, args := []string{q.keys.lock(d.ID), q.keys.stalled()}, []any{d.token, q.config.LockDuration.Milliseconds(), d.ID}
-		if i == 0 { // the text of the script makes the server know it before it sees the others
-			cmds[i] = pipe.Eval(ctx, extendScript.source, keys, args...)
-		} else {
-			cmds[i] = pipe.EvalSha(ctx, extendScript.Hash(), keys, args...)
-		}
+// extendAll renews locks, all in one step, and tells for each whether it is still held.
+func (q *Queue) extendAll(ctx context.Context, jobs []*Delivery) (mine []bool, err error) {
+	args := make([]any, 0, 2+2*len(jobs))
+	args = append(args, q.keys.base, q.config.LockDuration.Milliseconds())
+	for _, d := range jobs {
+		args = append(args, d.ID, d.token)
 	}
-	_, _ = pipe.Exec(ctx) // each command has its error
-	for i, cmd := range cmds {
-		n, err := cmd.Int64()
-		if err != nil {
-			errs[i] = fmt.Errorf("renewing the lock of job %s: %w", jobs[i].ID, err)
-		}
-		mine[i] = err == nil && n == 1
+	reply, err := extendScript.Run(ctx, q.client, []string{q.keys.stalled()}, args...).Int64Slice()
+	if err == nil && len(reply) != len(jobs) {
+		err = errors.New("the script's answer is not one to these jobs")
 	}
-	return mine, errs
+	if err != nil {
+		return nil, fmt.Errorf("renewing %d locks, the first of job %s: %w", len(jobs), jobs[0].ID, err)
+	}
+	mine = make([]bool, len(jobs))
+	for i, n := range reply {
+		mine[i] = n == 1
+	}
+	return mine, nil
 }
 
 // Fail ends an attempt badly: the job is tried again, at once or after its backoff, or fails for good if its attempts

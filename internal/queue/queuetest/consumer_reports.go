@@ -33,6 +33,7 @@ var consumerCases = []testCase{
 	{"ConsumerPoison", testConsumerPoison},
 	{"ConsumerKeyOfAnotherType", testConsumerKeyOfAnotherType},
 	{"PromoteSkipsOtherTypes", testPromoteSkipsOtherTypes},
+	{"FinishedOfAnotherType", testFinishedOfAnotherType},
 	{"FailUnknownBackoff", testFailUnknownBackoff},
 }
 

@@ -203,3 +203,17 @@ func testFailUnknownBackoff(t *testing.T, f *fixture) {
 		}
 	}
 }
+
+// testFinishedOfAnotherType: a job that can't be filed stays active, with its lock, instead of being in no list at all.
+func testFinishedOfAnotherType(t *testing.T, f *fixture) {
+	f.seed(t, dump{"wait": list{"a"}, "a": job(nil), "completed": hash{"data": "{}"}, "failed": hash{"data": "{}"}})
+	d := f.take(t, "a")
+	before := f.dump(t)
+	if _, err := f.queue.Complete(t.Context(), d, nil, true); err == nil {
+		t.Error("Complete = nil")
+	}
+	if _, err := f.queue.Fail(t.Context(), d, errors.New("boom")); err == nil {
+		t.Error("Fail = nil")
+	}
+	f.want(t, before)
+}

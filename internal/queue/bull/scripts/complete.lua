@@ -13,6 +13,9 @@ local base, now, points, ttl = argv[1], tonumber(argv[2]), tonumber(argv[3]), ar
 local width = 8
 local jobs = (#argv - 4) / width
 
+-- A script that breaks off leaves what it has written. A key that somebody made something else stops it here.
+call('ZCARD', KEYS[5])
+
 local locks = {}
 for i = 1, jobs do locks[i] = base .. argv[5 + (i - 1) * width] .. ':lock' end
 local owners = call('MGET', unpack(locks))

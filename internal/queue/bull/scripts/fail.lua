@@ -7,6 +7,7 @@
 --       10 age (s) and 11 count of what is kept of failed jobs, 12 how many minutes of metrics are kept
 -- Returns 0, or the code of leave_active.
 local base, id, now, step = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[8]
+redis.call('ZCARD', KEYS[8]) -- a key that somebody made something else stops the script before it has written anything
 local code, priority, deid = leave_active(base, KEYS[4], KEYS[6], id, ARGV[3])
 if code ~= 0 then return code end
 
