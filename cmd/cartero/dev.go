@@ -248,12 +248,17 @@ func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db 
 	if address, ok := listener.Addr().(*net.TCPAddr); ok {
 		s.facade.Port = address.Port
 	}
-	gate, err := p.serveFacade(ctx, listener, s.facade, s.queue, s.sender.Address(), db, queue, box)
+	metrics := telemetry.NewWorkerMetrics(p.registry)
+	mails, err := p.newMails(engineSettings{s.worker.Delivery, s.smtp, s.sender, s.redis}, db, queue, metrics)
 	if err != nil {
 		return err
 	}
-	gate.open.Store(true)
-	delivery, err := p.newDelivery(workerSettings{worker: s.worker, smtp: s.smtp, sender: s.sender, redis: s.redis}, db, queue)
+	gate, err := p.serveFacade(ctx, listener, s.facade, s.queue, s.sender.Address(), db, queue, box, mails)
+	if err != nil {
+		return err
+	}
+	p.group.Go(func() error { return mails.run(ctx, func() { gate.open.Store(true) }) })
+	delivery, err := p.newDelivery(workerSettings{worker: s.worker, smtp: s.smtp, sender: s.sender, redis: s.redis}, db, queue, metrics)
 	if err != nil {
 		return err
 	}

@@ -23,20 +23,20 @@ const facadeGrace = 20 * time.Second
 func runFacade(ctx context.Context, c cli) (err error) {
 	var (
 		o        options.Facade
+		s        engineSettings
 		database options.Database
-		redis    options.Redis
 		queueOpt options.Queue
-		sender   options.Sender
 		sweep    options.Outbox
 		t        options.Telemetry
 	)
+	s.smtp.Optional = true
 	err = load(c, "facade", "serves the HTTP interface of the services that Cartero replaces",
-		&o, &database, &redis, &queueOpt, &sender, &sweep, &t)
+		&o, &database, &s.redis, &queueOpt, &s.sender, &s.smtp, &s.delivery, &sweep, &t)
 	if err != nil {
 		return err
 	}
-	p, ctx := newProcess(ctx, c.stderr, t, &database, &redis, &o)
-	db, queue, closeBoth, err := openBackends(ctx, database, redis, queueOpt, openProducer)
+	p, ctx := newProcess(ctx, c.stderr, t, &database, &s.redis, &s.smtp, &o)
+	db, queue, closeBoth, err := openBackends(ctx, database, s.redis, queueOpt, openProducer)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,11 @@ func runFacade(ctx context.Context, c cli) (err error) {
 	if err != nil {
 		return err
 	}
-	gate, err := p.serveFacade(ctx, listener, o, queueOpt, sender.Address(), db, queue, box)
+	mails, err := p.newMails(s, db, queue, telemetry.NewWorkerMetrics(p.registry))
+	if err != nil {
+		return err
+	}
+	gate, err := p.serveFacade(ctx, listener, o, queueOpt, s.sender.Address(), db, queue, box, mails)
 	if err != nil {
 		return err
 	}
@@ -62,7 +66,7 @@ func runFacade(ctx context.Context, c cli) (err error) {
 		if err := p.prepareStore(ctx, db, database.MigrateOnStart); err != nil {
 			return err
 		}
-		gate.open.Store(true)
+		p.group.Go(func() error { return mails.run(ctx, func() { gate.open.Store(true) }) })
 		if err := p.checkQueue(ctx, queue); err != nil {
 			return err
 		}
@@ -82,12 +86,14 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 // serveFacade answers from the first moment; until the gate is opened, all but the probes with 503.
 func (p *process) serveFacade(
 	ctx context.Context, listener net.Listener, o options.Facade, queueOpt options.Queue, from mail.Address,
-	db *store.Store, queue producer, box *outbox.Outbox,
+	db *store.Store, queue producer, box *outbox.Outbox, mails *mails,
 ) (*startGate, error) {
 	handler, err := facade.New(facade.Config{
-		Ledger:   db,
-		Jobs:     db,
-		Doorbell: box,
+		Version:    version,
+		Ledger:     db,
+		Jobs:       db,
+		Submission: mails.service,
+		Doorbell:   box,
 		QueueLength: func(ctx context.Context) (int64, error) {
 			counts, err := queue.Counts(ctx)
 			return counts.Waiting + counts.Delayed, err

@@ -3,20 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
-	"github.com/cartero-mail/cartero/internal/mail"
-	"github.com/cartero-mail/cartero/internal/mail/compose"
-	"github.com/cartero-mail/cartero/internal/mail/smtp"
 	"github.com/cartero-mail/cartero/internal/options"
 	"github.com/cartero-mail/cartero/internal/queue/bull"
-	"github.com/cartero-mail/cartero/internal/queue/conn"
-	"github.com/cartero-mail/cartero/internal/queue/pace"
 	"github.com/cartero-mail/cartero/internal/store"
 	"github.com/cartero-mail/cartero/internal/telemetry"
 	"github.com/cartero-mail/cartero/internal/worker"
@@ -50,7 +43,7 @@ func runWorker(ctx context.Context, c cli) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeBoth()) }()
 
-	delivery, err := p.newDelivery(s, db, queue)
+	delivery, err := p.newDelivery(s, db, queue, telemetry.NewWorkerMetrics(p.registry))
 	if err != nil {
 		return err
 	}
@@ -74,38 +67,27 @@ func runWorker(ctx context.Context, c cli) (err error) {
 	return p.wait(ctx)
 }
 
-// delivery is the worker between queue and relay.
+// delivery is the engine behind the queue.
 type delivery struct {
-	process  *process
-	worker   *worker.Worker
+	*engine
+
 	consumer *bull.Consumer
-	pool     *smtp.Pool
-	pacer    *pace.Pacer // nil without a send interval
 	metrics  *telemetry.WorkerMetrics
-	closers  []func() error
-	grace    time.Duration
 }
 
-func (p *process) newDelivery(s workerSettings, db *store.Store, queue *bull.Queue) (*delivery, error) {
-	pool, err := smtp.NewPool(smtp.Config{
-		Host:           s.smtp.Server,
-		Port:           s.smtp.Port,
-		Username:       s.smtp.Username,
-		Password:       s.smtp.Password,
-		UseTLS:         s.smtp.UseTLS,
-		MaxConnections: s.smtp.MaxConnections,
-		HELO:           s.smtp.HELOName,
-	})
+func (p *process) newDelivery(
+	s workerSettings, db *store.Store, queue *bull.Queue, metrics *telemetry.WorkerMetrics,
+) (*delivery, error) {
+	engine, err := p.newEngine(engineSettings{s.worker.Delivery, s.smtp, s.sender, s.redis}, worker.RetryPolicy{
+		MaxAttempts:    s.worker.Retry.MaxAttempts,
+		InitialBackoff: s.worker.Retry.InitialBackoff,
+		MaxBackoff:     s.worker.Retry.MaxBackoff,
+		MaxAge:         s.worker.Retry.MaxAge,
+	}, db, metrics)
 	if err != nil {
 		return nil, err
 	}
-	d := &delivery{process: p, pool: pool, grace: s.worker.ShutdownGrace, closers: []func() error{pool.Close}}
-	if err := d.setPace(s); err != nil {
-		return nil, err
-	}
-	if err := d.setWorker(s, db); err != nil {
-		return nil, err
-	}
+	d := &delivery{engine: engine, metrics: metrics}
 	d.consumer = &bull.Consumer{
 		Queue:       queue,
 		Handler:     d.handle,
@@ -116,88 +98,16 @@ func (p *process) newDelivery(s workerSettings, db *store.Store, queue *bull.Que
 	return d, nil
 }
 
-// setPace spreads the mails of one account over time.
-func (d *delivery) setPace(s workerSettings) error {
-	if s.smtp.SendInterval == 0 {
-		return nil
-	}
-	client, err := conn.Open(s.redis.URL)
-	if err != nil {
-		return err
-	}
-	d.closers = append(d.closers, client.Close)
-	d.pacer, err = pace.New(client, accountOf(s.smtp), s.smtp.SendInterval)
-	return err
-}
-
-// accountOf names an SMTP account in Redis without telling it: user names are addresses, often enough.
-func accountOf(o options.SMTP) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s@%s:%d", o.Username, o.Server, o.Port))
-	return hex.EncodeToString(sum[:8])
-}
-
-func (d *delivery) setWorker(s workerSettings, db *store.Store) error {
-	metrics := telemetry.NewWorkerMetrics(d.process.registry)
-	d.metrics = metrics
-	cfg := worker.Config{
-		Store:          db,
-		Sender:         d.pool,
-		Compose:        compose.Compose,
-		From:           s.sender.Address(),
-		JournalDir:     s.worker.JournalDir,
-		JournalSync:    s.worker.JournalSync,
-		MaxConnections: s.smtp.MaxConnections,
-		Lease:          s.worker.Lease,
-		Retry: worker.RetryPolicy{
-			MaxAttempts:    s.worker.Retry.MaxAttempts,
-			InitialBackoff: s.worker.Retry.InitialBackoff,
-			MaxBackoff:     s.worker.Retry.MaxBackoff,
-			MaxAge:         s.worker.Retry.MaxAge,
-		},
-		Logger: d.process.logger,
-		Hooks: worker.Hooks{
-			OnResult: func(state campaign.State, category string) { metrics.Mail(string(state), category) },
-			OnSend:   func(took time.Duration, _ mail.Outcome) { metrics.Phase("send", took) },
-			OnRescue: metrics.Recovered,
-		},
-	}
-	if d.pacer != nil {
-		cfg.Pacer = onePace{d.pacer}
-	}
-	var err error
-	d.worker, err = worker.New(cfg)
-	return err
-}
-
-// onePace paces one mail at a time.
-type onePace struct{ *pace.Pacer }
-
-func (p onePace) Wait(ctx context.Context) error { return p.Pacer.Wait(ctx, 1) }
-
-// run delivers until ctx ends; then nothing new is announced, and what is in flight is finished and recorded.
+// run delivers until ctx ends.
 func (d *delivery) run(ctx context.Context) error {
-	if err := d.worker.Start(ctx); err != nil {
+	return d.engine.run(ctx, func() error {
+		d.process.logger.Info("Taking jobs from the queue")
+		err := d.consumer.Run(ctx)
+		if ctx.Err() == nil { // the queue refused us: nothing is running
+			return cmp.Or(err, errors.New("the consumer ended by itself"))
+		}
 		return err
-	}
-	if d.pacer != nil {
-		d.process.group.Go(func() error { return d.pacer.Run(ctx) })
-	}
-	d.process.logger.Info("Taking jobs from the queue")
-	stopped := make(chan error, 1)
-	context.AfterFunc(ctx, func() {
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.grace)
-		defer cancel()
-		stopped <- d.worker.Stop(grace)
 	})
-	err := d.consumer.Run(ctx)
-	if ctx.Err() == nil { // the queue refused us: nothing is running
-		return cmp.Or(err, errors.New("the consumer ended by itself"))
-	}
-	err = errors.Join(err, <-stopped)
-	for _, closeIt := range d.closers {
-		err = errors.Join(err, closeIt())
-	}
-	return err
 }
 
 // outcome is what Bull keeps as the job's result, and what job.finished() resolves to in Node.

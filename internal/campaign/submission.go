@@ -13,7 +13,7 @@ import (
 type Submission struct {
 	Key     string
 	Content Content
-	// Category is what the program calls this kind of mail; at most 64 characters, empty for none.
+	// Category is what the program calls this kind of mail; at most 191 characters, empty for none.
 	Category string
 	// Recipients are 1 to MaxSubmission, each address once.
 	Recipients []Recipient

@@ -73,11 +73,16 @@ func answer(w http.ResponseWriter, status int, body any) {
 
 // unprocessable answers 422 with all problems; the text names the first.
 func unprocessable(w http.ResponseWriter, problems []problem) {
+	answer(w, http.StatusUnprocessableEntity, refusal(problems))
+}
+
+// refusal is the answer to a request that does not fit.
+func refusal(problems []problem) failure {
 	text := problems[0].String()
 	if more := len(problems) - 1; more > 0 {
 		text = fmt.Sprintf("%s (and %d more: see detail)", text, more)
 	}
-	answer(w, http.StatusUnprocessableEntity, failure{Error: text, Detail: problems})
+	return failure{Error: text, Detail: problems}
 }
 
 // unavailable answers 503: the same request may succeed a little later.

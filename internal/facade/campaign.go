@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -48,7 +50,7 @@ func (f *facade) sendCampaign(w http.ResponseWriter, r *http.Request) {
 		f.tooLarge(w)
 		return
 	}
-	if f.queueIsFull(r) {
+	if f.queueIsFull(r.Context()) {
 		unavailable(w, "the queue is full: try again later")
 		return
 	}
@@ -69,15 +71,40 @@ func (f *facade) sendCampaign(w http.ResponseWriter, r *http.Request) {
 }
 
 // queueIsFull asks the queue; one that is away counts as not full, since accepting does not need it.
-func (f *facade) queueIsFull(r *http.Request) bool {
-	ctx, cancel := context.WithTimeout(r.Context(), queueTimeout)
+func (f *facade) queueIsFull(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
 	defer cancel()
 	waiting, err := f.QueueLength(ctx)
 	if err != nil {
-		f.Logger.Warn("Asking the queue for its length failed", "error", err, "requestId", requestID(r.Context()))
+		f.Logger.WarnContext(ctx, "Asking the queue for its length failed", "error", err, "requestId", requestID(ctx))
 		return false
 	}
 	return waiting >= f.MaxQueue
+}
+
+// fillKept is how long an answer of the queue is good for many small requests.
+const fillKept = 200 * time.Millisecond
+
+// fill remembers for a moment whether the queue is full: one request asks, the others go by what was true just now.
+type fill struct {
+	ask func(ctx context.Context) bool
+	now func() time.Time
+
+	mu    sync.Mutex
+	asked time.Time
+	last  atomic.Bool
+}
+
+func (q *fill) full(ctx context.Context) bool {
+	if !q.mu.TryLock() {
+		return q.last.Load()
+	}
+	defer q.mu.Unlock()
+	if now := q.now(); q.asked.IsZero() || now.Sub(q.asked) >= fillKept {
+		q.last.Store(q.ask(ctx))
+		q.asked = now
+	}
+	return q.last.Load()
 }
 
 func (f *facade) tooLarge(w http.ResponseWriter) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/submit"
 	"github.com/cartero-mail/cartero/internal/telemetry"
 )
 
@@ -44,10 +45,21 @@ type Doorbell interface {
 // QueueLength tells how many jobs wait in the queue, those being worked off not among them.
 type QueueLength func(ctx context.Context) (int64, error)
 
-// Config is what a facade is made of. Ledger, Jobs, Doorbell, QueueLength and Keys are required.
+// Submission takes single mails. submit.Service is one.
+type Submission interface {
+	// Send sends a mail and reports its end.
+	Send(ctx context.Context, mail campaign.Submission) (submit.Sent, error)
+	// Enqueue has a mail sent.
+	Enqueue(ctx context.Context, mail campaign.Submission) (submit.Queued, error)
+}
+
+// Config is what a facade is made of. Ledger, Jobs, Submission, Doorbell, QueueLength and Keys are required.
 type Config struct {
+	// Version is the program's, for the API's description.
+	Version     string
 	Ledger      campaign.Ledger
 	Jobs        Jobs
+	Submission  Submission
 	Doorbell    Doorbell
 	QueueLength QueueLength
 	// Keys are the accepted values of X-API-Key.
@@ -85,6 +97,7 @@ type facade struct {
 	keys   keySet
 	loader *campaign.Loader
 	slots  chan struct{}
+	fill   *fill
 	mux    *http.ServeMux
 }
 
@@ -101,20 +114,22 @@ func New(cfg Config) (http.Handler, error) {
 		slots:  make(chan struct{}, cfg.MaxInFlight),
 		mux:    http.NewServeMux(),
 	}
+	f.fill = &fill{ask: f.queueIsFull, now: cfg.Now}
 	health := telemetry.NewHealth(cfg.Logger, cfg.Checks...)
 	f.probe("GET /health", f.health)
 	f.probe("GET /livez", health.Live)
 	f.probe("GET /readyz", health.Ready)
 	f.guarded("POST /send-campaign", f.sendCampaign)
 	f.guarded("GET /jobs/{id}", f.job)
+	f.registerMails(f.newAPI())
 	f.open(catchAll, f.unknown)
 	return f.mux, nil
 }
 
 func (c Config) check() error {
 	switch {
-	case c.Ledger == nil || c.Jobs == nil || c.Doorbell == nil || c.QueueLength == nil:
-		return errors.New("facade: Ledger, Jobs, Doorbell and QueueLength are required")
+	case c.Ledger == nil || c.Jobs == nil || c.Submission == nil || c.Doorbell == nil || c.QueueLength == nil:
+		return errors.New("facade: Ledger, Jobs, Submission, Doorbell and QueueLength are required")
 	case len(c.Keys) == 0:
 		return errors.New("facade: at least one key is required")
 	case c.MaxQueue < 0 || c.MaxBody < 0 || c.MaxRecipients < 0 || c.MaxInFlight < 0 || c.JobSize < 0:

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/facade"
+	"github.com/cartero-mail/cartero/internal/submit"
 	"github.com/cartero-mail/cartero/internal/telemetry"
 )
 
@@ -246,7 +247,7 @@ cartero_http_requests_total{code="422",route="POST /send-campaign"} 1
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	good := facade.Config{
-		Ledger: &ledger{}, Jobs: jobsAway{}, Doorbell: &bell{}, Keys: []string{"k"},
+		Ledger: &ledger{}, Jobs: jobsAway{}, Submission: &submit.Service{}, Doorbell: &bell{}, Keys: []string{"k"},
 		QueueLength: func(context.Context) (int64, error) { return 0, nil },
 	}
 	tests := []struct {
@@ -255,7 +256,7 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 		want   string
 	}{
 		{"nothing", func(*facade.Config) {}, ""},
-		{"ledger", func(c *facade.Config) { c.Ledger = nil }, "facade: Ledger, Jobs, Doorbell and QueueLength are required"},
+		{"ledger", func(c *facade.Config) { c.Ledger = nil }, "facade: Ledger, Jobs, Submission, Doorbell and QueueLength are required"},
 		{"keys", func(c *facade.Config) { c.Keys = nil }, "facade: at least one key is required"},
 		{"empty key", func(c *facade.Config) { c.Keys = []string{"k", ""} }, "facade: key number 2 is empty"},
 		{"negative", func(c *facade.Config) { c.MaxBody = -1 }, "facade: MaxQueue, MaxBody, MaxRecipients, MaxInFlight and JobSize must not be negative"},

@@ -16,7 +16,9 @@ import (
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/facade"
 	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/outbox"
 	"github.com/cartero-mail/cartero/internal/store"
+	"github.com/cartero-mail/cartero/internal/submit"
 )
 
 const key = "a-key-of-the-test"
@@ -95,7 +97,9 @@ func newFixture(t *testing.T, changes ...func(*facade.Config)) *fixture {
 	}
 	f := &fixture{t: t, store: db, ledger: &ledger{Ledger: db}, bell: &bell{}}
 	var ids atomic.Int64
+	mails := newMails(t, db)
 	cfg := facade.Config{
+		Submission:  mails,
 		Ledger:      f.ledger,
 		Jobs:        db,
 		Doorbell:    f.bell,
@@ -198,3 +202,27 @@ func (f *fixture) recipients() []campaign.Recipient {
 	}
 	return all
 }
+
+// newMails is a service on the database that sends nothing.
+func newMails(t *testing.T, db *store.Store) *submit.Service {
+	t.Helper()
+	service, err := submit.New(submit.Config{Store: db, Queue: noQueue{}, Now: func() time.Time { return at }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- service.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return service
+}
+
+// noQueue is away.
+type noQueue struct{}
+
+func (noQueue) Ring(context.Context, []outbox.Ring) error { return errAway }

@@ -233,8 +233,19 @@ func (c *campaignRequest) addEntry(raw json.RawMessage, position int) error {
 	return c.list.add(line)
 }
 
-// content checks the fields and returns what every mail is made from. What is wrong goes to problems.
+// content checks everything and returns what every mail is made from. What is wrong goes to problems.
 func (c *campaignRequest) content(defaultFrom mail.Address) campaign.Content {
+	content := c.message(defaultFrom)
+	if !c.hasList {
+		c.missing("recipients")
+	} else if c.list.entries == 0 && !c.blamed("recipients") {
+		c.refuse("too_short", "must have at least 1 entry", "recipients")
+	}
+	return content
+}
+
+// message checks the fields that make a mail.
+func (c *campaignRequest) message(defaultFrom mail.Address) campaign.Content {
 	content := campaign.Content{Subject: c.subject(), From: c.from(defaultFrom)}
 	body, given := c.fields["body"]
 	switch {
@@ -249,11 +260,6 @@ func (c *campaignRequest) content(defaultFrom mail.Address) campaign.Content {
 		content.HTML = body
 	} else {
 		content.Text = body
-	}
-	if !c.hasList {
-		c.missing("recipients")
-	} else if c.list.entries == 0 && !c.blamed("recipients") {
-		c.refuse("too_short", "must have at least 1 entry", "recipients")
 	}
 	if c.mixed {
 		c.refuseBeyondNodeWorkers(content, defaultFrom)

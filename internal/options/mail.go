@@ -68,13 +68,15 @@ type SMTP struct {
 	HELOName string
 	// Embedded is set by commands that bring a relay of their own where no server is given.
 	Embedded bool
+	// Optional is set by commands that do without a relay.
+	Optional bool
 }
 
 // Bind implements Area.
 func (o *SMTP) Bind(b *Binder) {
 	b.Area("SMTP")
 	b.String(&o.Server, Spec{
-		Variable: "SMTP_SERVER", Required: !o.Embedded, Embedded: o.Embedded,
+		Variable: "SMTP_SERVER", Required: !o.Embedded && !o.Optional, Embedded: o.Embedded,
 		Meaning: "host name or IP address of the relay",
 	})
 	b.Int(&o.Port, Spec{Variable: "SMTP_PORT", Default: "587", Meaning: "port of the relay; 465 means implicit TLS"}, 1, 65535)
@@ -102,7 +104,7 @@ func (o *SMTP) Bind(b *Binder) {
 func (o *SMTP) Validate() error {
 	var problems []error
 	switch {
-	case o.Server == "" && !o.Embedded:
+	case o.Server == "" && !o.Embedded && !o.Optional:
 		problems = append(problems, SettingError{"SMTP_SERVER", "is required: the host name or IP address of the relay, such as smtp.example.com"})
 	case strings.ContainsAny(o.Server, "/@ \t\r\n"):
 		problems = append(problems, SettingError{"SMTP_SERVER", "must be a host name or IP address alone: no scheme, user or path (the port is SMTP_PORT)"})

@@ -78,7 +78,7 @@ func defaults(t *testing.T) all {
 		},
 		SMTP: options.SMTP{Server: "smtp.example.com", Port: 587, UseTLS: true, MaxConnections: 10, HELOName: host},
 		Worker: options.Worker{
-			Concurrency: 4, JournalDir: "/var/lib/cartero", Lease: time.Minute, ShutdownGrace: 100 * time.Second,
+			Concurrency: 4, Delivery: options.Delivery{JournalDir: "/var/lib/cartero", Lease: time.Minute, ShutdownGrace: 100 * time.Second},
 			Retry: options.Retry{
 				MaxAttempts: 6, InitialBackoff: time.Minute, MaxBackoff: 4 * time.Hour, MaxAge: 48 * time.Hour,
 			},
@@ -206,8 +206,8 @@ func TestLoadRefusesEverythingAtOnce(t *testing.T) {
   BULL_LOCK_DURATION: is a number without a unit: add one, such as 500ms, 10s, 5m or 2h
   SMTP_PORT: must be a whole number from 1 to 65535
   SMTP_USE_TLS: must be true or false (yes, no, 1 and 0 are accepted too)
-  WORKER_CONCURRENCY: must be a whole number from 1 to 1000
   WORKER_LEASE: must be from 10s to 1h
+  WORKER_CONCURRENCY: must be a whole number from 1 to 1000
   FACADE_MAX_BODY: must be a size such as 32MiB, from 1024 to 4294967296 bytes
   LOG_LEVEL: must be debug or info or warn or error or warning
   LOG_FORMAT: must be json or text
@@ -251,7 +251,7 @@ func TestEmbeddedAreasNeedNothing(t *testing.T) {
 	t.Parallel()
 	a := all{
 		Database: options.Database{Embedded: true}, Redis: options.Redis{Embedded: true}, SMTP: options.SMTP{Embedded: true},
-		Worker: options.Worker{Embedded: true}, Facade: options.Facade{Embedded: true}, Operator: options.Operator{Embedded: true},
+		Worker: options.Worker{Delivery: options.Delivery{Embedded: true}}, Facade: options.Facade{Embedded: true}, Operator: options.Operator{Embedded: true},
 	}
 	if err := a.command().Load(nil, lookup(nil), &bytes.Buffer{}); err != nil {
 		t.Fatal(err)

@@ -11,10 +11,8 @@ import (
 	"time"
 )
 
-// Worker says how jobs are worked off.
-type Worker struct {
-	// Concurrency is the number of jobs at once.
-	Concurrency int
+// Delivery says how mails are sent safely.
+type Delivery struct {
 	// JournalDir holds the journal of what went to the relay; JournalSync makes every entry survive a lost node.
 	JournalDir  string
 	JournalSync bool
@@ -22,24 +20,13 @@ type Worker struct {
 	Lease time.Duration
 	// ShutdownGrace is how long mails in flight may take to finish after SIGTERM.
 	ShutdownGrace time.Duration
-	// Retry is when a deferred recipient is tried again.
-	Retry Retry
 	// Embedded is set by commands that choose the journal's directory themselves where none is given.
 	Embedded bool
 }
 
-// Retry is the schedule of attempts: exponential with full jitter, capped by number and by age.
-type Retry struct {
-	MaxAttempts    int
-	InitialBackoff time.Duration
-	MaxBackoff     time.Duration
-	MaxAge         time.Duration
-}
-
 // Bind implements Area.
-func (o *Worker) Bind(b *Binder) {
-	b.Area("Worker")
-	b.Int(&o.Concurrency, Spec{Variable: "WORKER_CONCURRENCY", Default: "4", Meaning: "jobs worked off at once"}, 1, 1000)
+func (o *Delivery) Bind(b *Binder) {
+	b.Area("Delivery")
 	journal := Spec{
 		Variable: "WORKER_JOURNAL_DIR", Default: "/var/lib/cartero", Embedded: o.Embedded,
 		Meaning: "directory of the delivery journal; it must outlive the process",
@@ -60,6 +47,39 @@ func (o *Worker) Bind(b *Binder) {
 		Variable: "WORKER_SHUTDOWN_GRACE", Default: "100s",
 		Meaning: "how long mails in flight may take to finish after SIGTERM; keep it below terminationGracePeriodSeconds",
 	}, 0, time.Hour)
+}
+
+// Validate implements Area.
+func (o *Delivery) Validate() error {
+	if o.JournalDir != "" && !filepath.IsAbs(o.JournalDir) && !o.Embedded {
+		return SettingError{"WORKER_JOURNAL_DIR", "must be an absolute path"}
+	}
+	return nil
+}
+
+// Worker says how jobs are worked off.
+type Worker struct {
+	Delivery
+
+	// Concurrency is the number of jobs at once.
+	Concurrency int
+	// Retry is when a deferred recipient is tried again.
+	Retry Retry
+}
+
+// Retry is the schedule of attempts: exponential with full jitter, capped by number and by age.
+type Retry struct {
+	MaxAttempts    int
+	InitialBackoff time.Duration
+	MaxBackoff     time.Duration
+	MaxAge         time.Duration
+}
+
+// Bind implements Area.
+func (o *Worker) Bind(b *Binder) {
+	o.Delivery.Bind(b)
+	b.Area("Worker")
+	b.Int(&o.Concurrency, Spec{Variable: "WORKER_CONCURRENCY", Default: "4", Meaning: "jobs worked off at once"}, 1, 1000)
 	b.Int(&o.Retry.MaxAttempts, Spec{
 		Variable: "RETRY_MAX_ATTEMPTS", Default: "6",
 		Meaning: "attempts per recipient, the first included",
@@ -80,10 +100,7 @@ func (o *Worker) Bind(b *Binder) {
 
 // Validate implements Area.
 func (o *Worker) Validate() error {
-	var problems []error
-	if o.JournalDir != "" && !filepath.IsAbs(o.JournalDir) && !o.Embedded {
-		problems = append(problems, SettingError{"WORKER_JOURNAL_DIR", "must be an absolute path"})
-	}
+	problems := []error{o.Delivery.Validate()}
 	if o.Retry.InitialBackoff > o.Retry.MaxBackoff {
 		problems = append(problems, SettingError{"RETRY_INITIAL_BACKOFF", "must not be longer than RETRY_MAX_BACKOFF"})
 	}

@@ -41,7 +41,7 @@ var migrations = []migration{
 	}},
 	{version: 3, name: "submissions", steps: []step{
 		addColumns{"Campaign", []column{
-			{"category", "VARCHAR(64) NOT NULL DEFAULT ''", "TEXT NOT NULL DEFAULT ''"},
+			{"category", "VARCHAR(191) NOT NULL DEFAULT ''", "TEXT NOT NULL DEFAULT ''"},
 			{"priority", "INTEGER NOT NULL DEFAULT 0", "INTEGER NOT NULL DEFAULT 0"},
 		}},
 	}},

@@ -23,10 +23,10 @@ type Sent struct {
 // waiting then is cancelled: what Send reports is final. Concurrent calls share transactions.
 //
 // It goes on when ctx ends: a mail that is written is sent, and its outcome recorded. ErrInFlight and ErrKeyReused mean
-// that nothing was sent now. After any other error nothing is sent, unless the error says that the outcome is not known.
+// that nothing was sent now, ErrUnknown that the mail may have been sent; after any other error nothing is sent.
 func (s *Service) Send(ctx context.Context, mail campaign.Submission) (Sent, error) {
 	if s.cfg.Sender == nil {
-		return Sent{}, errNoSender
+		return Sent{}, ErrNoRelay
 	}
 	if err := ctx.Err(); err != nil {
 		return Sent{}, context.Cause(ctx)
@@ -107,6 +107,8 @@ func (s *Service) retry(ctx context.Context, jobID string, results []campaign.Re
 	for sleep(ctx, next.Sub(s.cfg.Now())) {
 		progress, err := s.cfg.Sender.HandleJob(ctx, jobID)
 		switch {
+		case errors.Is(err, worker.ErrStopped):
+			return
 		case err != nil && ctx.Err() == nil:
 			s.cfg.Logger.Warn("Trying a mail again failed", "jobID", jobID, "error", err)
 		case err == nil && progress.Finished:
@@ -149,20 +151,20 @@ func (s *Service) settle(ctx context.Context, mail campaign.Submission) (Sent, e
 	for {
 		sent, waiting, err := s.report(ctx, mail)
 		if err != nil {
-			return Sent{}, fmt.Errorf("the mail was handed to the relay or not, and its outcome can't be read: %w", err)
+			return Sent{}, fmt.Errorf("%w: %w", ErrUnknown, err)
 		}
 		if !waiting {
 			return sent, nil
 		}
 		if !cancelled {
 			if err := s.cfg.Store.Cancel(ctx, mail.Key, s.cfg.Now()); err != nil {
-				return Sent{}, fmt.Errorf("ending what could not be sent: %w", err)
+				return Sent{}, fmt.Errorf("%w: ending what could not be sent: %w", ErrUnknown, err)
 			}
 			cancelled = true
 			continue
 		}
 		if !sleep(ctx, retryPause/10) {
-			return Sent{}, errors.New("the mail is still being sent, and its outcome is not known")
+			return Sent{}, fmt.Errorf("%w: the mail is still being sent", ErrUnknown)
 		}
 	}
 }

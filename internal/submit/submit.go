@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -38,6 +37,10 @@ var (
 	ErrInFlight = errors.New("the same mail is being sent")
 	// ErrStopped: the service is not running. Nothing was written.
 	ErrStopped = errors.New("the service is stopping")
+	// ErrNoRelay: there is no Sender. Nothing was written.
+	ErrNoRelay = errors.New("there is no SMTP relay to send with")
+	// ErrUnknown: the mail was written, and may have been sent; what became of it can't be read at present.
+	ErrUnknown = errors.New("the outcome is not known")
 )
 
 // Store is what a Service needs of the database.
@@ -169,6 +172,3 @@ func (s *Service) ring(mails []campaign.Submission) {
 		s.cfg.Logger.Warn("Adding jobs to the queue failed; the sweep will do it", "jobs", len(rings), "error", err)
 	}
 }
-
-// errNoSender: the program is set up to queue only.
-var errNoSender = fmt.Errorf("%w: it has no SMTP relay", ErrStopped)

@@ -300,7 +300,7 @@ func TestStoppedRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Send(t.Context(), mail("a")); !errors.Is(err, submit.ErrStopped) {
+		if _, err := s.Send(t.Context(), mail("a")); !errors.Is(err, submit.ErrNoRelay) {
 			t.Errorf("without a relay: got %v", err)
 		}
 		ctx, stop := context.WithCancel(t.Context())

@@ -71,7 +71,7 @@ func (q *Queue) Ring(ctx context.Context, rings []outbox.Ring) error {
 		jobs[i] = Job{
 			ID:   ring.BullID,
 			Data: data,
-			Opts: Opts{Attempts: 1, RemoveOnComplete: ringKeep, RemoveOnFail: ringKeep},
+			Opts: Opts{Attempts: 1, Priority: ring.Priority, RemoveOnComplete: ringKeep, RemoveOnFail: ringKeep},
 		}
 	}
 	_, err := q.AddBulk(ctx, jobs)

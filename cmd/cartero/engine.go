@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/mail/compose"
+	"github.com/cartero-mail/cartero/internal/mail/smtp"
+	"github.com/cartero-mail/cartero/internal/options"
+	"github.com/cartero-mail/cartero/internal/queue/conn"
+	"github.com/cartero-mail/cartero/internal/queue/pace"
+	"github.com/cartero-mail/cartero/internal/store"
+	"github.com/cartero-mail/cartero/internal/telemetry"
+	"github.com/cartero-mail/cartero/internal/worker"
+)
+
+// engineSettings is what sending needs.
+type engineSettings struct {
+	delivery options.Delivery
+	smtp     options.SMTP
+	sender   options.Sender
+	redis    options.Redis
+}
+
+// engine sends: a worker with its relay and its pace.
+type engine struct {
+	process *process
+	worker  *worker.Worker
+	pool    *smtp.Pool
+	pacer   *pace.Pacer // nil without a send interval
+	closers []func() error
+	grace   time.Duration
+}
+
+func (p *process) newEngine(
+	s engineSettings, retry worker.RetryPolicy, db *store.Store, metrics *telemetry.WorkerMetrics,
+) (*engine, error) {
+	pool, err := smtp.NewPool(smtp.Config{
+		Host:           s.smtp.Server,
+		Port:           s.smtp.Port,
+		Username:       s.smtp.Username,
+		Password:       s.smtp.Password,
+		UseTLS:         s.smtp.UseTLS,
+		MaxConnections: s.smtp.MaxConnections,
+		HELO:           s.smtp.HELOName,
+	})
+	if err != nil {
+		return nil, err
+	}
+	e := &engine{process: p, pool: pool, grace: s.delivery.ShutdownGrace, closers: []func() error{pool.Close}}
+	if err := e.setPace(s); err != nil {
+		return nil, err
+	}
+	cfg := worker.Config{
+		Store:          db,
+		Sender:         pool,
+		Compose:        compose.Compose,
+		From:           s.sender.Address(),
+		JournalDir:     s.delivery.JournalDir,
+		JournalSync:    s.delivery.JournalSync,
+		MaxConnections: s.smtp.MaxConnections,
+		Lease:          s.delivery.Lease,
+		Retry:          retry,
+		Logger:         p.logger,
+		Hooks: worker.Hooks{
+			OnResult: func(state campaign.State, category string) { metrics.Mail(string(state), category) },
+			OnSend:   func(took time.Duration, _ mail.Outcome) { metrics.Phase("send", took) },
+			OnRescue: metrics.Recovered,
+		},
+	}
+	if e.pacer != nil {
+		cfg.Pacer = onePace{e.pacer}
+	}
+	e.worker, err = worker.New(cfg)
+	return e, err
+}
+
+// setPace spreads the mails of one account over time.
+func (e *engine) setPace(s engineSettings) error {
+	if s.smtp.SendInterval == 0 {
+		return nil
+	}
+	client, err := conn.Open(s.redis.URL)
+	if err != nil {
+		return err
+	}
+	e.closers = append(e.closers, client.Close)
+	e.pacer, err = pace.New(client, accountOf(s.smtp), s.smtp.SendInterval)
+	return err
+}
+
+// accountOf names an SMTP account in Redis without telling it: user names are addresses, often enough.
+func accountOf(o options.SMTP) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s@%s:%d", o.Username, o.Server, o.Port))
+	return hex.EncodeToString(sum[:8])
+}
+
+// onePace paces one mail at a time.
+type onePace struct{ *pace.Pacer }
+
+func (p onePace) Wait(ctx context.Context) error { return p.Pacer.Wait(ctx, 1) }
+
+// run sends while do runs. When ctx ends nothing new is announced, and what is in flight is finished and recorded. An
+// error of do before that is returned at once.
+func (e *engine) run(ctx context.Context, do func() error) error {
+	if err := e.worker.Start(ctx); err != nil {
+		return err
+	}
+	if e.pacer != nil {
+		e.process.group.Go(func() error { return e.pacer.Run(ctx) })
+	}
+	stopped := make(chan error, 1)
+	context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.grace)
+		defer cancel()
+		stopped <- e.worker.Stop(grace)
+	})
+	err := do()
+	if ctx.Err() == nil {
+		return err
+	}
+	err = errors.Join(err, <-stopped)
+	for _, closeIt := range e.closers {
+		err = errors.Join(err, closeIt())
+	}
+	return err
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/cartero-mail/cartero/internal/outbox"
+	"github.com/cartero-mail/cartero/internal/store"
+	"github.com/cartero-mail/cartero/internal/submit"
+	"github.com/cartero-mail/cartero/internal/telemetry"
+	"github.com/cartero-mail/cartero/internal/worker"
+)
+
+// sendRetry is the schedule of a mail whose caller waits for it: three attempts within submit.DefaultPatience.
+var sendRetry = worker.RetryPolicy{
+	MaxAttempts: 3, InitialBackoff: 2 * time.Second, MaxBackoff: 8 * time.Second, MaxAge: time.Minute, GreylistDelay: time.Second,
+}
+
+// mails takes single mails: those to be sent at once, if there is a relay, and those for the queue.
+type mails struct {
+	service *submit.Service
+	engine  *engine // nil without a relay
+}
+
+func (p *process) newMails(
+	s engineSettings, db *store.Store, queue outbox.Queue, metrics *telemetry.WorkerMetrics,
+) (m *mails, err error) {
+	m = &mails{}
+	cfg := submit.Config{Store: db, Queue: queue, Logger: p.logger}
+	if s.smtp.Server != "" {
+		if m.engine, err = p.newEngine(s, sendRetry, db, metrics); err != nil {
+			return nil, err
+		}
+		cfg.Sender, cfg.Paced = m.engine.worker, m.engine.pacer != nil
+	}
+	m.service, err = submit.New(cfg)
+	return m, err
+}
+
+// run takes mails until ctx ends; ready is called when it does.
+func (m *mails) run(ctx context.Context, ready func()) error {
+	do := func() error {
+		ready()
+		return m.service.Run(ctx)
+	}
+	if m.engine == nil {
+		return do()
+	}
+	return m.engine.run(ctx, do)
+}

@@ -1,0 +1,288 @@
+package facade
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/recipients"
+	"github.com/cartero-mail/cartero/internal/submit"
+)
+
+// mailPriority puts single mails before campaigns in the queue.
+const mailPriority = 1
+
+// addressList is one address or a list of them.
+type addressList struct {
+	addresses []string
+	// list tells that the JSON was a list, for the way to a wrong entry.
+	list bool
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *addressList) UnmarshalJSON(text []byte) error {
+	if l.list = len(text) > 0 && text[0] == '['; l.list {
+		return json.Unmarshal(text, &l.addresses)
+	}
+	l.addresses = make([]string, 1)
+	return json.Unmarshal(text, &l.addresses[0])
+}
+
+// Schema implements huma.SchemaProvider.
+func (addressList) Schema(huma.Registry) *huma.Schema {
+	one, most := 1, campaign.MaxSubmission
+	return &huma.Schema{
+		Description: "One address, or a list of them: each gets a mail of its own.",
+		OneOf: []*huma.Schema{
+			{Type: huma.TypeString},
+			{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}, MinItems: &one, MaxItems: &most},
+		},
+		Examples: []any{"ada@example.com"},
+	}
+}
+
+// sendRequest is the SendRequest of the Python service.
+type sendRequest struct {
+	_           struct{}    `additionalProperties:"true"`
+	To          addressList `json:"to"`
+	Subject     string      `json:"subject" doc:"One line, at most 998 characters."`
+	Body        string      `json:"body" doc:"At most 2 MiB. HTML if it looks like HTML, unless content_type says."`
+	MessageType *string     `json:"message_type,omitempty" nullable:"true" maxLength:"191" doc:"A category, stored with the mail."`
+	ContentType *string     `json:"content_type,omitempty" nullable:"true" doc:"text/plain or text/html."`
+	From        *string     `json:"from,omitempty" nullable:"true" doc:"The sender; the server's own unless given."`
+}
+
+type sendInput struct {
+	Key         string `header:"X-API-Key" hidden:"true"`
+	Idempotency string `header:"Idempotency-Key" doc:"With the same key and body, the first answer is given again and nothing is sent. 1 to 255 visible ASCII characters."`
+	Body        sendRequest
+}
+
+// recipientAnswer is what became of one of several recipients.
+type recipientAnswer struct {
+	To        string `json:"to"`
+	OK        bool   `json:"ok"`
+	MessageID string `json:"messageId" doc:"The Message-ID of the mail."`
+	Error     string `json:"error,omitempty"`
+	InDoubt   bool   `json:"inDoubt,omitempty" doc:"The connection was lost when the relay may already have accepted the mail."`
+}
+
+// sendResponse is the SendResponse of the Python service, and more.
+type sendResponse struct {
+	OK        bool   `json:"ok"`
+	Error     string `json:"error,omitempty"`
+	JobID     string `json:"jobId,omitempty" doc:"For GET /jobs/{id}."`
+	MessageID string `json:"messageId,omitempty" doc:"The Message-ID of the mail, where there is one recipient."`
+	InDoubt   bool   `json:"inDoubt,omitempty" doc:"The connection was lost when the relay may already have accepted the mail: sending it again may deliver it twice."`
+	// Recipients are in the order of the request, where there are several.
+	Recipients []recipientAnswer `json:"recipients,omitempty"`
+}
+
+type sendOutput struct {
+	Status   int
+	Location string `header:"Location"`
+	Replayed string `header:"Idempotent-Replayed"`
+	Body     sendResponse
+}
+
+// registerMails registers the calls that take single mails.
+func (f *facade) registerMails(api huma.API) {
+	operation := func(id, path, summary, description string, status int) huma.Operation {
+		return huma.Operation{
+			OperationID: id, Method: http.MethodPost, Path: path, Summary: summary, Description: description, Tags: []string{"Mails"},
+			DefaultStatus: status, MaxBodyBytes: maxMail, BodyReadTimeout: mailTimeout, SkipValidateParams: true,
+			Errors: []int{
+				http.StatusUnauthorized, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity,
+				http.StatusInternalServerError, http.StatusServiceUnavailable,
+			},
+		}
+	}
+	huma.Register(api, operation("send", "/send", "Send a mail now",
+		"Answers once the SMTP server has accepted or refused the mail; what it puts off is tried again for some seconds.",
+		http.StatusOK), f.send)
+	huma.Register(api, operation("sendAsync", "/send_async", "Have a mail sent",
+		"Answers once the mail is durably queued. It overtakes campaigns.", http.StatusAccepted), f.sendAsync)
+}
+
+// send is POST /send.
+func (f *facade) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
+	m, problems := f.submission(in, "send")
+	if len(problems) > 0 {
+		return nil, unfit(problems)
+	}
+	sent, err := f.Submission.Send(ctx, m)
+	if err != nil {
+		return nil, f.notSubmitted(ctx, "Sending a mail failed", err)
+	}
+	out := &sendOutput{Status: http.StatusOK, Location: "/jobs/" + sent.JobID, Replayed: replayed(sent.Known)}
+	out.Body = outcomeOf(m, sent)
+	if !out.Body.OK {
+		out.Status = http.StatusInternalServerError
+	}
+	return out, nil
+}
+
+// sendAsync is POST /send_async.
+func (f *facade) sendAsync(ctx context.Context, in *sendInput) (*sendOutput, error) {
+	m, problems := f.submission(in, "send_async")
+	if len(problems) > 0 {
+		return nil, unfit(problems)
+	}
+	if f.fill.full(ctx) {
+		return nil, &apiError{failure: failure{Error: "the queue is full: try again later"}, status: http.StatusServiceUnavailable, retry: true}
+	}
+	m.Priority = mailPriority
+	queued, err := f.Submission.Enqueue(ctx, m)
+	if err != nil {
+		return nil, f.notSubmitted(ctx, "Queueing a mail failed", err)
+	}
+	out := &sendOutput{Status: http.StatusAccepted, Location: "/jobs/" + queued.JobID, Replayed: replayed(queued.Known)}
+	out.Body = sendResponse{OK: true, JobID: queued.JobID}
+	if len(m.Recipients) == 1 {
+		out.Body.MessageID = messageID(m, m.Recipients[0].Address)
+	}
+	return out, nil
+}
+
+func replayed(known bool) string {
+	if known {
+		return "true"
+	}
+	return ""
+}
+
+// submission checks the request and makes a mail of it.
+func (f *facade) submission(in *sendInput, call string) (campaign.Submission, []problem) {
+	request := in.Body
+	fields := map[string]string{"subject": request.Subject, "body": request.Body}
+	for name, value := range map[string]*string{"content_type": request.ContentType, "from": request.From} {
+		if value != nil {
+			fields[name] = *value
+		}
+	}
+	check := &campaignRequest{fields: fields, mixed: f.MixedWorkers && call != "send"}
+	check.problems = checkIdempotencyKey(in.Idempotency)
+	if len(request.Body) > MaxContent {
+		check.refuse("string_too_long", fmt.Sprintf("must have at most %d bytes", MaxContent), "body")
+	}
+	m := campaign.Submission{
+		Key:        f.newKey(f.keys.id(in.Key), call, in.Idempotency),
+		Content:    check.message(f.DefaultFrom),
+		Recipients: check.addresses(request.To),
+		CreatedAt:  f.Now().UTC(),
+	}
+	if request.MessageType != nil {
+		m.Category = *request.MessageType
+	}
+	return m, check.problems
+}
+
+// addresses checks the recipients; one that is there twice, in whatever spelling, gets one mail.
+func (c *campaignRequest) addresses(to addressList) []campaign.Recipient {
+	var all []campaign.Recipient
+	seen := map[string]bool{}
+	for i, text := range to.addresses {
+		address, err := recipients.ParseAddress(text)
+		if err != nil {
+			path := []any{"to"}
+			if to.list {
+				path = append(path, i)
+			}
+			c.note(wrong("value_error", "is no address that can be mailed", path...))
+			continue
+		}
+		if id := recipients.Key(address); !seen[id] {
+			seen[id] = true
+			all = append(all, campaign.Recipient{Address: address})
+		}
+	}
+	return all
+}
+
+func unfit(problems []problem) error {
+	return &apiError{failure: refusal(problems), status: http.StatusUnprocessableEntity}
+}
+
+// notSubmitted answers for a mail of which it is known, or may be, that it was not taken.
+func (f *facade) notSubmitted(ctx context.Context, what string, err error) error {
+	failed := func(status int, retry bool, text string) error {
+		return &apiError{failure: failure{Error: text}, status: status, retry: retry}
+	}
+	switch {
+	case errors.Is(err, submit.ErrKeyReused):
+		return unfit([]problem{{
+			Loc: []any{"header", IdempotencyKeyHeader}, Msg: "was used for another request before", Type: "value_error",
+		}})
+	case errors.Is(err, submit.ErrInFlight):
+		return failed(http.StatusConflict, true, "a request with the same Idempotency-Key is being worked on")
+	case errors.Is(err, submit.ErrNoRelay):
+		return failed(http.StatusServiceUnavailable, false, "this server has no SMTP relay: use /send_async")
+	case errors.Is(err, submit.ErrStopped):
+		return failed(http.StatusServiceUnavailable, true, "the server is stopping: try again")
+	case ctx.Err() != nil: // nobody is left to read an answer
+		return failed(http.StatusServiceUnavailable, true, "the request was given up")
+	}
+	f.Logger.ErrorContext(ctx, what, "error", err, "requestId", requestID(ctx))
+	switch {
+	case errors.Is(err, submit.ErrUnknown):
+		return failed(http.StatusInternalServerError, false, "the mail may have been sent, and its outcome can't be read at present")
+	case f.Unavailable(err):
+		return failed(http.StatusServiceUnavailable, true, "the database is not available: try again later")
+	}
+	return failed(http.StatusInternalServerError, false, "internal error")
+}
+
+// outcomeOf is the answer for a mail that has ended. It is a success if anybody got it: who repeats the whole request
+// after a failure must not mail them again.
+func outcomeOf(m campaign.Submission, sent submit.Sent) sendResponse {
+	response := sendResponse{JobID: sent.JobID}
+	failed := 0
+	all := make([]recipientAnswer, len(sent.Recipients))
+	for i, r := range sent.Recipients {
+		all[i] = recipientAnswer{To: r.Address, OK: r.State == campaign.StateAccepted, MessageID: messageID(m, r.Address)}
+		if !all[i].OK {
+			failed++
+			all[i].Error, all[i].InDoubt = explain(r), r.State == campaign.StateInDoubt
+			response.InDoubt = response.InDoubt || all[i].InDoubt
+		}
+	}
+	response.OK = failed < len(all)
+	switch {
+	case len(all) == 1:
+		response.MessageID, response.Error = all[0].MessageID, all[0].Error
+		return response
+	case failed > 0:
+		response.Error = fmt.Sprintf("%d of %d recipients did not get the mail: see recipients", failed, len(all))
+	}
+	response.Recipients = all
+	return response
+}
+
+// explain says what became of a recipient in words that a caller can act on.
+func explain(r campaign.RecipientReport) string {
+	detail := ""
+	if r.Detail != "" {
+		detail = ": " + r.Detail
+	}
+	switch {
+	case r.State == campaign.StateInDoubt:
+		return "in doubt: the connection was lost after the mail was handed over, so that it may have been sent; it is not sent again"
+	case r.State == campaign.StateBounced:
+		return "the mail was refused" + detail
+	case r.State == campaign.StateCancelled:
+		return "the SMTP server could not be reached in time; the mail is not sent any more"
+	case r.Category == mail.CategoryInvalid:
+		return "the mail could not be made" + detail
+	}
+	return "the mail could not be sent" + detail
+}
+
+func messageID(m campaign.Submission, address string) string {
+	return "<" + campaign.MessageID(m.JobID(), address, m.Content.From.Address) + ">"
+}
