@@ -78,9 +78,13 @@ func (w *World) StartWorker(journal string, more Env) *Process {
 }
 
 // StartFacade starts `cartero facade` with the key and returns it with its address.
-func (w *World) StartFacade(key string) (*Process, string) {
+func (w *World) StartFacade(key string, more ...Env) (*Process, string) {
 	w.tb.Helper()
-	p := startBinary(w.tb, cmp.Or(w.Program, Binary(w.tb)), w.base().With(Env{"API_KEY": key, "SERVICE_HOST": "127.0.0.1", "SERVICE_PORT": "0"}), "facade")
+	env := w.base().With(Env{"API_KEY": key, "SERVICE_HOST": "127.0.0.1", "SERVICE_PORT": "0"})
+	for _, m := range more {
+		env = env.With(m)
+	}
+	p := startBinary(w.tb, cmp.Or(w.Program, Binary(w.tb)), env, "facade")
 	_, address, _ := strings.Cut(p.Await("msg=Listening"), "address=")
 	return p, "http://" + address
 }

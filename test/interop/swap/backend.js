@@ -10,6 +10,7 @@ const { DATABASE_URL, REDIS_URL, BULL_PREFIX, QUEUE_NAME_EMAIL } = process.env;
 const opened = open(DATABASE_URL);
 const queue = new Queue(QUEUE_NAME_EMAIL, REDIS_URL, { prefix: BULL_PREFIX });
 queue.on('error', err => out({ event: 'error', value: err.message }));
+queue.setMaxListeners(0); // each job.finished() listens
 
 serve({
   // send answers once the job is in the queue; {event: 'finished'} tells what job.finished() comes to.
