@@ -72,9 +72,15 @@ func (a queueAdmin) status(ctx context.Context, _ queueCall) error {
 	}
 	count := func(n int64) string { return strconv.FormatInt(n, 10) }
 	rows := []row{
-		{"queue", s.Queue}, {"paused", paused}, {"waiting", count(s.Waiting)}, {"active", count(s.Active)},
-		{"delayed", count(s.Delayed)}, {"completed", count(s.Completed) + " kept"}, {"failed", count(s.Failed) + " kept"},
-		{"workers", workers}, {"maxmemory-policy", policy},
+		{"queue", s.Queue},
+		{"paused", paused},
+		{"waiting", count(s.Waiting)},
+		{"active", count(s.Active)},
+		{"delayed", count(s.Delayed)},
+		{"completed", count(s.Completed) + " kept"},
+		{"failed", count(s.Failed) + " kept"},
+		{"workers", workers},
+		{"maxmemory-policy", policy},
 	}
 	if s.CompletedTotal+s.FailedTotal > 0 {
 		rows = append(rows, row{"ever completed", count(s.CompletedTotal)}, row{"ever failed", count(s.FailedTotal)})
@@ -184,12 +190,24 @@ func (a queueAdmin) job(ctx context.Context, call queueCall) error {
 		return a.writeJSON(r)
 	}
 	return a.writeTable([]row{
-		{"job", r.ID}, {"state", stateText(r.State)}, {"name", r.Name}, {"jobUuid", r.JobUUID}, {"options", r.Options},
-		{"added", timeText(r.Added)}, {"due", timeText(r.Due)}, {"started", timeText(r.Started)},
-		{"ended", timeText(r.Ended)}, {"retried", timeText(r.Retried)},
-		{"priority", unlessZero(r.Priority)}, {"failed attempts", fmt.Sprintf("%d of %d", r.AttemptsMade, r.Attempts)},
-		{"stalled", unlessZero(r.Stalled)}, {"locked for", r.LockedFor}, {"progress", r.Progress},
-		{"failed reason", r.FailedReason}, {"return value", r.ReturnValue}, {"stack traces", unlessZero(r.StackTraces)},
+		{"job", r.ID},
+		{"state", stateText(r.State)},
+		{"name", r.Name},
+		{"jobUuid", r.JobUUID},
+		{"options", r.Options},
+		{"added", timeText(r.Added)},
+		{"due", timeText(r.Due)},
+		{"started", timeText(r.Started)},
+		{"ended", timeText(r.Ended)},
+		{"retried", timeText(r.Retried)},
+		{"priority", unlessZero(r.Priority)},
+		{"failed attempts", fmt.Sprintf("%d of %d", r.AttemptsMade, r.Attempts)},
+		{"stalled", unlessZero(r.Stalled)},
+		{"locked for", r.LockedFor},
+		{"progress", r.Progress},
+		{"failed reason", r.FailedReason},
+		{"return value", r.ReturnValue},
+		{"stack traces", unlessZero(r.StackTraces)},
 		{"log rows", unlessZero(int(r.LogRows))},
 	})
 }

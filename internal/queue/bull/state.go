@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -111,10 +112,26 @@ func (q *Queue) Ping(ctx context.Context) error {
 	return nil
 }
 
-// EvictionPolicy reads maxmemory-policy. Anything but "noeviction" may drop locks and jobs; empty means that this server
-// does not tell.
+// EvictionPolicy reads maxmemory-policy; of a cluster, that of a master where it is not "noeviction", if there is one.
+// Anything but that may drop locks and jobs; empty means that this server does not tell.
 func (q *Queue) EvictionPolicy(ctx context.Context) (string, error) {
-	values, err := q.client.ConfigGet(ctx, "maxmemory-policy").Result()
+	const harmless = "noeviction"
+	var policy string
+	var err error
+	if cluster, ok := q.client.(*redis.ClusterClient); ok {
+		var mu sync.Mutex
+		err = cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+			found, err := evictionPolicy(ctx, node)
+			mu.Lock()
+			defer mu.Unlock()
+			if policy == "" || found != "" && found != harmless {
+				policy = found
+			}
+			return err
+		})
+	} else {
+		policy, err = evictionPolicy(ctx, q.client)
+	}
 	var refused redis.Error
 	if errors.As(err, &refused) && !IsUnavailable(err) {
 		return "", nil // managed servers hide CONFIG, and not every server has it
@@ -122,5 +139,10 @@ func (q *Queue) EvictionPolicy(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading Redis's maxmemory-policy: %w", err)
 	}
-	return values["maxmemory-policy"], nil
+	return policy, nil
+}
+
+func evictionPolicy(ctx context.Context, node redis.Cmdable) (string, error) {
+	values, err := node.ConfigGet(ctx, "maxmemory-policy").Result()
+	return values["maxmemory-policy"], err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -74,9 +75,7 @@ func testPauseAndResume(t *testing.T, f *fixture) {
 func with(states ...dump) dump {
 	all := dump{}
 	for _, state := range states {
-		for name, value := range state {
-			all[name] = value
-		}
+		maps.Copy(all, state)
 	}
 	return all
 }
@@ -95,25 +94,27 @@ func testPauseMerges(t *testing.T, f *fixture) {
 		"one urgent":  {list{"w1"}, list{"p2", "p1"}, list{"p2", "p1", "w1"}, zset{"w1": 3}},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			state := dump{"wait": test.wait, "paused": test.paused}
-			if test.priority != nil {
-				state["priority"] = test.priority
-			}
-			f.seed(t, with(state, flag))
-			must(t, f.queue.Resume(ctx))
-			delete(state, "paused")
-			state["wait"] = test.want
-			f.want(t, state)
+		state := dump{"wait": test.wait, "paused": test.paused}
+		if test.priority != nil {
+			state["priority"] = test.priority
+		}
+		f.seed(t, with(state, flag))
+		if err := f.queue.Resume(ctx); err != nil {
+			t.Errorf("%s: Resume = %v", name, err)
+		}
+		delete(state, "paused")
+		state["wait"] = test.want
+		f.want(t, state)
 
-			f.redis.Del(ctx, f.base+"wait")
-			f.seed(t, dump{"wait": test.wait, "paused": test.paused})
-			must(t, f.queue.Pause(ctx))
-			delete(state, "wait")
-			state["paused"] = test.want
-			f.want(t, with(state, flag))
-			f.clear(t)
-		})
+		f.redis.Del(ctx, f.base+"wait")
+		f.seed(t, dump{"wait": test.wait, "paused": test.paused})
+		if err := f.queue.Pause(ctx); err != nil {
+			t.Errorf("%s: Pause = %v", name, err)
+		}
+		delete(state, "wait")
+		state["paused"] = test.want
+		f.want(t, with(state, flag))
+		f.clear(t)
 	}
 }
 
@@ -207,9 +208,7 @@ func failedJob(changes hash) hash {
 		"processedOn": "1767323000000", "finishedOn": "1767323040000", "failedReason": "no", "attemptsMade": "1",
 		"stacktrace": `["no"]`,
 	})
-	for name, text := range changes {
-		h[name] = text
-	}
+	maps.Copy(h, changes)
 	return h
 }
 
