@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -58,41 +57,26 @@ type Worker struct {
 }
 
 // Workers lists the connections that wait for jobs of this queue, Node's and Cartero's: those that bear Bull's name for
-// them, one per worker process. errors.ErrUnsupported means that this server does not tell.
+// them, one per worker process. errors.ErrUnsupported means that this server does not tell. On a cluster, Bull names any
+// connection of a Node worker, which may be one to another node than the queue's: not all of them are listed at once.
 func (q *Queue) Workers(ctx context.Context) ([]Worker, error) {
-	var workers []Worker
-	var err error
-	if cluster, ok := q.client.(*redis.ClusterClient); ok {
-		var mu sync.Mutex
-		err = cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-			list, err := q.workersOn(ctx, node)
-			mu.Lock()
-			defer mu.Unlock()
-			workers = append(workers, list...)
-			return err
-		})
-	} else {
-		workers, err = q.workersOn(ctx, q.client)
-	}
+	node, err := q.node(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("listing the workers of queue %s: %w", q.config.Queue, err)
+		return nil, err
 	}
-	return workers, nil
-}
-
-func (q *Queue) workersOn(ctx context.Context, node redis.Cmdable) ([]Worker, error) {
 	text, err := node.ClientList(ctx).Result()
 	var refused redis.Error
 	if errors.As(err, &refused) && !IsUnavailable(err) {
 		return nil, fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("listing the workers of queue %s: %w", q.config.Queue, err)
 	}
 	return parseWorkers(text, q.keys.clientName()), nil
 }
 
-// parseWorkers reads CLIENT LIST: one line per connection, of name=value pairs.
+// parseWorkers reads CLIENT LIST: one line per connection, of name=value pairs. On a cluster the client of a worker has
+// more connections of its name, by which it asks who is in the cluster.
 func parseWorkers(text, name string) []Worker {
 	var workers []Worker
 	for line := range strings.Lines(text) {
@@ -101,7 +85,7 @@ func parseWorkers(text, name string) []Worker {
 			key, value, _ := strings.Cut(pair, "=")
 			fields[key] = value
 		}
-		if fields["name"] == name {
+		if fields["name"] == name && !strings.HasPrefix(fields["cmd"], "cluster") && !strings.HasPrefix(fields["cmd"], "command") {
 			workers = append(workers, Worker{fields["addr"], seconds(fields["age"]), seconds(fields["idle"])})
 		}
 	}
