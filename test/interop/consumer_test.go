@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -113,9 +114,14 @@ func TestMixedFleet(t *testing.T) {
 func mixedFleet(t *testing.T, r release) {
 	f := newDesk(t, r, setup{})
 	const each = 250
-	ran := make(chan string, 4*each)
+	ran, both := make(chan string, 4*each), make(chan struct{})
 	f.node.Do("work", map[string]any{"concurrency": 4}, nil)
-	f.begin(&bull.Consumer{Concurrency: 4, Handler: func(_ context.Context, job *bull.Delivery) (any, error) {
+	f.begin(&bull.Consumer{Concurrency: 4, Handler: func(ctx context.Context, job *bull.Delivery) (any, error) {
+		select { // else ours may have run all before Node has got one
+		case <-both:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 		ran <- job.ID
 		return nil, nil
 	}})
@@ -137,6 +143,7 @@ func mixedFleet(t *testing.T, r release) {
 	}
 
 	runs, byUs := map[string]int{}, 0
+	var first sync.Once
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	for range 2 * each {
@@ -149,6 +156,7 @@ func mixedFleet(t *testing.T, r release) {
 		case e := <-f.node.Events:
 			if e.Event == "run" {
 				runs[e.ID]++
+				first.Do(func() { close(both) })
 			}
 		}
 	}
