@@ -51,8 +51,8 @@ func (r *EmailCampaignReconciler) acceptSpec(_ context.Context, s *scope) error 
 		Headers: message.Headers,
 	}
 	if gaps := r.beyondNodeWorkers(s.content); len(gaps) > 0 {
-		return invalidSpec("Node workers share the queue (QUEUE_WORKERS=mixed) and would mail this campaign without %s: "+
-			"do without, or stop the Node workers and set QUEUE_WORKERS=cartero", strings.Join(gaps, ", "))
+		return invalidSpec("Node workers share the queue (QUEUE_WORKERS=mixed, or QUEUE_DIALECT=bullmq) and would mail this campaign without %s: "+
+			"do without, or let Cartero's workers have the queue (QUEUE_WORKERS=cartero, QUEUE_DIALECT=bull)", strings.Join(gaps, ", "))
 	}
 	return nil
 }
