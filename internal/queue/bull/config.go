@@ -26,7 +26,8 @@ type Config struct {
 	MaxStalledCount int
 	// GuardInterval is the longest time between two looks for delayed jobs that are due; 5 s if zero.
 	GuardInterval time.Duration
-	// DrainDelay is how long one blocking pop waits, and so how long stopping an idle consumer takes; 1 s if zero.
+	// DrainDelay is how long one blocking pop waits, and so how long stopping an idle consumer takes; 1 s if zero. Above
+	// a second only whole ones count.
 	DrainDelay time.Duration
 	// Limiter bounds how many jobs start in a time, over all workers that have it; the zero value is no bound.
 	Limiter Limiter

@@ -230,7 +230,13 @@ func (r *run) fetch(ctx context.Context) (*Delivery, error) {
 func (r *run) pop(ctx context.Context) (string, error) {
 	k, timeout := r.queue.keys, r.queue.config.DrainDelay
 	if !r.oldServer {
-		id, err := r.blocking.BLMove(ctx, k.wait(), k.active(), "RIGHT", "LEFT", timeout).Result()
+		move := redis.NewStringCmd(ctx, "blmove", k.wait(), k.active(), "RIGHT", "LEFT", timeout.Seconds())
+		if timeout < time.Second { // go-redis's own command would wait for a second
+			_ = r.blocking.Process(ctx, move)
+		} else {
+			move = r.blocking.BLMove(ctx, k.wait(), k.active(), "RIGHT", "LEFT", timeout)
+		}
+		id, err := move.Result()
 		if err == nil || !isUnknownCommand(err) {
 			return id, popError(err)
 		}
