@@ -307,7 +307,8 @@ func (f *fixture) exact() map[string]any {
 
 // listen records what is published on all channels of the queue; the returned function ends that and returns it. Tokens
 // are cut off. Left out are due times that are announced again, and "drained": that one depends on who is faster, the
-// worker or the next job. For the same reason, all "waiting" come first.
+// worker or the next job. For the same reason, what adding
+// published comes first.
 func (f *fixture) listen() (heard func() []string) {
 	f.Helper()
 	ctx := context.Background()
@@ -330,7 +331,7 @@ func (f *fixture) listen() (heard func() []string) {
 			channel, _, _ := strings.Cut(strings.TrimPrefix(message.Channel, f.key("")), "@")
 			text := strings.TrimSpace(channel + " " + sorted(message.Payload))
 			switch {
-			case channel == "waiting":
+			case channel == "waiting" || channel == "debounced":
 				waiting = append(waiting, text)
 			case channel != "drained" && (channel != "delayed" || !slices.Contains(all, text)):
 				all = append(all, text)

@@ -154,7 +154,7 @@ func debounced() story {
 		in("again", "fail", "d3", 0, 2), in("timed", "complete", "d4", 3_600_000, 1),
 	}
 	again := []job{in("done-2", "complete", "d1", 0, 1), in("again-2", "complete", "d3", 0, 1), in("timed-2", "complete", "d4", 3_600_000, 1)}
-	return story{steps: []step{{add: jobs}, {add: again}}, old: "it has no debounce"}
+	return story{steps: []step{{add: jobs}, {add: again}}}
 }
 
 // TestOurWorkerTellsBullsStories: whatever a job does, Node's workers and ours leave the same keys and publish the same.
