@@ -13,7 +13,11 @@ local function rule(job)
   local r = ok and type(opts) == 'table' and opts.removeOnFail
   if r == true then return 0, 0 end
   if type(r) == 'number' then return 0, r end
-  if type(r) == 'table' then return tonumber(r.age) or 0, tonumber(r.count) or -1 end
+  if type(r) == 'table' then
+    local age, count = tonumber(r.age), tonumber(r.count)
+    if age and age <= 0 then return 0, 0 end
+    return age or 0, count or -1
+  end
   return 0, -1
 end
 
