@@ -155,8 +155,10 @@ func (q *Queue) Fail(ctx context.Context, d *Delivery, cause error) (final bool,
 	k := q.keys
 	age, count := d.opts.removeOnFail.args()
 	code, err := failScript.Run(ctx, q.client,
-		[]string{k.wait(), k.paused(), k.metaPaused(), k.active(), k.priority(), k.stalled(), k.delayed(), k.failed(),
-			k.metrics(StateFailed)},
+		[]string{
+			k.wait(), k.paused(), k.metaPaused(), k.active(), k.priority(), k.stalled(), k.delayed(), k.failed(),
+			k.metrics(StateFailed),
+		},
 		k.base, d.ID, d.token, now, made, stack, reason, step, detail, age, count, q.config.MetricsMaxDataPoints).Int64()
 	if err == nil {
 		err = codeError(code)
