@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -103,20 +102,6 @@ func (f *fixture) add(job bull.Job) {
 	if _, err := f.queue.Add(f.Context(), job); err != nil {
 		f.Fatal(err)
 	}
-}
-
-// consume runs our worker until the test ends.
-func (f *fixture) consume(handler bull.Handler) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	consumer := &bull.Consumer{Queue: f.queue, Handler: handler, Concurrency: 4, Logger: slog.New(slog.DiscardHandler)}
-	go func() { done <- consumer.Run(ctx) }()
-	f.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			f.Errorf("Consumer.Run = %v", err)
-		}
-	})
 }
 
 // eventually polls Redis or Node for a condition.

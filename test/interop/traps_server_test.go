@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os/exec"
@@ -22,7 +23,7 @@ func startRedis(t *testing.T, settings ...string) (url string) {
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	_ = listener.Close()
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()}, settings...)
-	cmd := exec.Command("redis-server", args...) //nolint:noctx // settings of ours; ended below
+	cmd := exec.Command("redis-server", args...) // ended below
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("redis-server, which `make test` needs too, does not start: %v", err)
 	}
@@ -91,8 +92,10 @@ func TestForeignQueueIsRefused(t *testing.T) {
 			f.ask("bullmq", object{"pkg": pkg}, nil)
 			want := f.raw()
 			consumer := &bull.Consumer{Queue: f.queue, Handler: newHands().handle}
+			ctx, cancel := context.WithTimeout(f.Context(), timeout) // should it not be refused
+			defer cancel()
 			for what, err := range map[string]error{
-				"CheckDialect": f.queue.CheckDialect(desk.Context()), "Consumer.Run": consumer.Run(desk.Context()),
+				"CheckDialect": f.queue.CheckDialect(desk.Context()), "Consumer.Run": consumer.Run(ctx),
 			} {
 				if !isForeign(err) {
 					desk.Errorf("%s of a queue of %s = %v, want a *DialectError", what, pkg, err)
