@@ -43,10 +43,24 @@ func (s *Store) Campaign(ctx context.Context, key string) (campaign.Record, erro
 	var record campaign.Record
 	err := s.query(ctx, "reading the campaign", func(db *gorm.DB) error {
 		var err error
-		record, err = takeRecord(db, key)
+		if record, err = takeRecord(db, key); err != nil || !record.Sealed() || record.StartedAt != nil {
+			return err
+		}
+		record.StartedAt, err = startOfJobs(db, key)
 		return err
 	})
 	return record, err
+}
+
+// startOfJobs is when the first job of a campaign was started: all that a legacy worker, which knows no campaign, notes.
+func startOfJobs(db *gorm.DB, key string) (*time.Time, error) {
+	var first []stamp
+	err := db.Model(&jobRow{}).Where("`campaignKey` = ? AND `startedAt` IS NOT NULL", key).
+		Order("`startedAt`").Limit(1).Pluck("startedAt", &first).Error
+	if err != nil || len(first) == 0 {
+		return nil, err
+	}
+	return first[0].pointer(), nil
 }
 
 // takeRecord reads the campaign's record; db may carry a lock.

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"time"
+
 	"github.com/cartero-mail/cartero/internal/campaign"
 )
 
@@ -56,6 +58,17 @@ var tallyTests = map[string]func(s *scene){
 			Total: 6, Pending: 1, Active: 1, Accepted: 2, Failed: 2, LastCompletedAt: &last,
 			Failures: []campaign.FailureCount{{Category: "Other", Count: 2}},
 		})
+	},
+
+	"a campaign that a legacy worker began is started": func(s *scene) {
+		id := s.sealed(2)
+		record, err := s.Campaign(s.ctx(), key)
+		s.must(err)
+		s.equal("start before", record.StartedAt, (*time.Time)(nil))
+		s.exec("UPDATE `EmailJob` SET `status` = 'PROCESSING', `startedAt` = ? WHERE `id` = ?", text(minute(7)), id)
+		record, err = s.Campaign(s.ctx(), key)
+		s.must(err)
+		s.equal("start", record.StartedAt, new(minute(7)))
 	},
 
 	"a campaign is counted over its jobs, and no other's": func(s *scene) {

@@ -14,7 +14,7 @@ import (
 
 const (
 	// strikes is how many times a worker is killed, in turns one of Cartero's and one of Node's.
-	strikes = 12
+	strikes = 10
 	// apart is how many mails arrive between two strikes.
 	apart = 25
 	// each producer's jobs and their recipients, one of which bounces.
@@ -75,8 +75,9 @@ type fleet struct {
 	node    *nodejs.Process
 }
 
+// startCartero starts Cartero's worker, slowed down to about the pace of Node's.
 func (f *fleet) startCartero() {
-	f.cartero = f.world.StartWorker(f.journal, agreed.With(harness.Env{"SMTP_MAX_CONNECTIONS": "1", "WORKER_CONCURRENCY": "1"}))
+	f.cartero = f.world.StartWorker(f.journal, agreed.With(harness.Env{"SMTP_MAX_CONNECTIONS": "2", "SMTP_SEND_INTERVAL": "30ms"}))
 }
 
 func (f *fleet) strike(round int) {

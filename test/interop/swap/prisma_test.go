@@ -2,6 +2,7 @@ package swap
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -85,9 +86,7 @@ func legacyRows() []object {
 			"id": uuid.NewString(), "email": strings.Repeat("a", n) + "@example.org", "name": nil, "status": "PENDING",
 			"error": nil, "sentAt": nil,
 		}
-		for name, value := range more {
-			row[name] = value
-		}
+		maps.Copy(row, more)
 		return row
 	}
 	job := func(subject string, more object, recipients ...object) object {
@@ -96,9 +95,7 @@ func legacyRows() []object {
 			"sentEmails": 0, "failedEmails": 0, "createdAt": created, "startedAt": nil, "completedAt": nil,
 			"recipients": append([]object{}, recipients...),
 		}
-		for name, value := range more {
-			row[name] = value
-		}
+		maps.Copy(row, more)
 		for _, r := range recipients {
 			r["jobId"] = row["id"]
 		}

@@ -131,6 +131,9 @@ func TestNodeWorkerForOperatorAndFacade(t *testing.T) {
 		return r != nil && r.Accepted == arrived-1 && r.Total == 8 && r.Pending == 8-r.Accepted-r.Failed && r.Failed <= 1
 	})
 	w.AwaitCondition("node", v1alpha1.ConditionReady, v1alpha1.ReasonSending)
+	if w.Campaign("node").Status.StartTime == nil {
+		t.Error("the campaign has no start, though the Node worker sends it: its message could still be edited")
+	}
 	release()
 
 	status := w.AwaitComplete("node").Status
