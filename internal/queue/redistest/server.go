@@ -98,7 +98,7 @@ func (s *Server) Start() {
 
 func (s *Server) run(args []string) {
 	s.tb.Helper()
-	s.process = exec.Command("redis-server", args...) //nolint:noctx // it outlives the caller, and is ended by Kill
+	s.process = exec.Command("redis-server", args...)
 	if err := s.process.Start(); err != nil {
 		s.tb.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func (s *Server) run(args []string) {
 
 // watch has the server killed if this process ends without doing so: then the guard's input ends without a word.
 func (s *Server) watch(pid int) {
-	guard := exec.Command("sh", "-c", `read -r word || kill -9 "$1"`, "guard", strconv.Itoa(pid)) //nolint:noctx // it ends with its input
+	guard := exec.Command("sh", "-c", `read -r word || kill -9 "$1"`, "guard", strconv.Itoa(pid))
 	input, err := guard.StdinPipe()
 	if err == nil {
 		err = guard.Start()

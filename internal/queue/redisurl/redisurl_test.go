@@ -90,11 +90,13 @@ func TestParseRefusesWithoutShowingThePassword(t *testing.T) {
 func TestSecrets(t *testing.T) {
 	t.Parallel()
 	tests := map[string][]string{
-		"redis-cluster://a":                nil,
-		"redis://:pw@a":                    nil,
-		"redis-cluster://user:plain@a":     {"plain"},
-		"redis-sentinel://:p%2f+w@a/m?x=1": nil, // not a URL of ours
-		"redis-sentinel://:p%2f+w@a/m?sentinel_password=%73entinel": {"%73entinel", "p%2F%2Bw", "p%2F+w", "p%2f+w", "p/+w", "sentinel"},
+		"redis-cluster://a":            nil,
+		"redis://:pw@a":                nil, // not of several servers
+		"redis-cluster://user:plain@a": {"plain"},
+		"redis-sentinel://:pw@a/m?x=1": nil, // an unknown parameter
+		"redis-sentinel://:p%2f+w@a/m?sentinel_password=%73entinel": {
+			"%73entinel", "p%2F%2Bw", "p%2F+w", "p%2f+w", "p/+w", "sentinel",
+		},
 	}
 	for text, want := range tests {
 		if diff := cmp.Diff(want, redisurl.Secrets(text)); diff != "" {
