@@ -11,22 +11,65 @@ import (
 // retryAfter is what a refused client is told to wait, in seconds.
 const retryAfter = "5"
 
-// failure is the answer to a request that failed.
+// Content types of answers.
+const (
+	typeJSON    = "application/json"
+	typeProblem = "application/problem+json" // RFC 9457 section 3
+)
+
+// failure is why a request failed.
 type failure struct {
-	OK    bool   `json:"ok"`
-	Error string `json:"error"`
-	// Detail says what is wrong where, as FastAPI does. Only with 422.
-	Detail []problem `json:"detail,omitempty"`
+	Error string
+	// Detail says what is wrong where. Only with 422.
+	Detail []problem
+}
+
+// failureAnswer is the answer that the contract gives to a fault and to an outage.
+type failureAnswer struct {
+	_     struct{} `additionalProperties:"true"`
+	OK    bool     `json:"ok" doc:"false"`
+	Error string   `json:"error" doc:"A sentence for people, without an address."`
+}
+
+// unfitAnswer is the answer to a request that does not fit: detail is FastAPI's.
+type unfitAnswer struct {
+	_      struct{}  `additionalProperties:"true"`
+	OK     bool      `json:"ok" doc:"false"`
+	Error  string    `json:"error" doc:"The first of the problems in a sentence."`
+	Detail []problem `json:"detail" nullable:"false" doc:"What is wrong where, as FastAPI says it."`
+}
+
+// problemAnswer is the answer to any other failure: problem details (RFC 9457) with the members of all failures.
+type problemAnswer struct {
+	_      struct{} `additionalProperties:"true"`
+	OK     bool     `json:"ok" doc:"false"`
+	Error  string   `json:"error" doc:"The same as detail."`
+	Title  string   `json:"title" doc:"What the status is called."`
+	Status int      `json:"status" doc:"The HTTP status."`
+	Detail string   `json:"detail" doc:"A sentence for people, without an address."`
+}
+
+// at is the body, and its type, with which a failure is told. The contract has the ones of 422, 500 and 503, which
+// programs parse; the others are problem details.
+func (f failure) at(status int) (body any, contentType string) {
+	switch status {
+	case http.StatusUnprocessableEntity:
+		return unfitAnswer{Error: f.Error, Detail: f.Detail}, typeJSON
+	case http.StatusInternalServerError, http.StatusServiceUnavailable:
+		return failureAnswer{Error: f.Error}, typeJSON
+	}
+	return problemAnswer{Error: f.Error, Title: http.StatusText(status), Status: status, Detail: f.Error}, typeProblem
 }
 
 // problem is one wrong field. It never holds the value.
 type problem struct {
+	_ struct{} `additionalProperties:"true"`
 	// Loc is the way to the field: "body", then names and positions from 0; in what is not JSON, the position of the
 	// byte.
-	Loc []any `json:"loc"`
+	Loc []any `json:"loc" nullable:"false" doc:"The way to the field: body, then names and positions from 0."`
 	// Msg is a sentence for people, Type a word for programs, one of pydantic's where it has one.
-	Msg  string `json:"msg"`
-	Type string `json:"type"`
+	Msg  string `json:"msg" doc:"A sentence for people. It never holds the value."`
+	Type string `json:"type" doc:"A word for programs, one of pydantic's where it has one."`
 }
 
 func wrong(kind, msg string, path ...any) problem {
@@ -58,17 +101,27 @@ func (p problem) String() string {
 }
 
 func answer(w http.ResponseWriter, status int, body any) {
+	contentType := typeJSON
+	if f, ok := body.(failure); ok {
+		body, contentType = f.at(status)
+	}
+	text := marshal(body)
+	header := w.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // Whoever asked has gone away.
+}
+
+// marshal writes a body, with a line's end.
+func marshal(body any) []byte {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(body); err != nil { // structs of strings and numbers always marshal
 		panic(fmt.Sprintf("marshalling an answer: %v", err))
 	}
-	header := w.Header()
-	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(text.Bytes()) // Whoever asked has gone away.
+	return text.Bytes()
 }
 
 // unprocessable answers 422 with all problems; the text names the first.

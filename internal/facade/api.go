@@ -71,7 +71,16 @@ func (e *apiError) GetHeaders() http.Header {
 }
 
 // ContentType implements huma.ContentTypeFilter: one type, whatever the client asks for.
-func (e *apiError) ContentType(string) string { return "application/json" }
+func (e *apiError) ContentType(string) string {
+	_, contentType := e.failure.at(e.status)
+	return contentType
+}
+
+// MarshalJSON implements json.Marshaler.
+func (e *apiError) MarshalJSON() ([]byte, error) {
+	body, _ := e.failure.at(e.status)
+	return marshal(body), nil
+}
 
 func init() { //nolint:gochecknoinits // huma has one constructor of errors for all APIs
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError { //nolint:reassign // it is meant to be

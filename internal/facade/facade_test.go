@@ -51,8 +51,8 @@ func TestProbes(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	refused := reply{http.StatusUnauthorized, headers("Www-Authenticate", "APIKey"), `{"ok":false,"error":"missing or wrong X-API-Key"}`}
-	missing := reply{http.StatusNotFound, headers(), `{"ok":false,"error":"there is no such job"}`}
+	refused := problemReply(http.StatusUnauthorized, "missing or wrong X-API-Key", "Www-Authenticate", "APIKey")
+	missing := problemReply(http.StatusNotFound, "there is no such job")
 	tests := []struct {
 		name string
 		keys []string
@@ -84,9 +84,9 @@ func TestUnknownRoutes(t *testing.T) {
 		method, path string
 		want         reply
 	}{
-		{http.MethodGet, "/", reply{http.StatusNotFound, headers(), `{"ok":false,"error":"there is no such page"}`}},
-		{http.MethodGet, "/send-campaign", reply{http.StatusMethodNotAllowed, headers("Allow", "POST"), `{"ok":false,"error":"use the method POST"}`}},
-		{http.MethodDelete, "/jobs/x", reply{http.StatusMethodNotAllowed, headers("Allow", "GET"), `{"ok":false,"error":"use the method GET"}`}},
+		{http.MethodGet, "/", problemReply(http.StatusNotFound, "there is no such page")},
+		{http.MethodGet, "/send-campaign", problemReply(http.StatusMethodNotAllowed, "use the method POST", "Allow", "POST")},
+		{http.MethodDelete, "/jobs/x", problemReply(http.StatusMethodNotAllowed, "use the method GET", "Allow", "GET")},
 	}
 	for _, tt := range tests {
 		if diff := cmp.Diff(tt.want, newFixture(t).do(httptest.NewRequest(tt.method, tt.path, nil))); diff != "" {
@@ -152,7 +152,7 @@ func (f *fixture) work(states map[int]campaign.State) {
 
 func TestJobUnknown(t *testing.T) {
 	t.Parallel()
-	want := reply{http.StatusNotFound, headers(), `{"ok":false,"error":"there is no such job"}`}
+	want := problemReply(http.StatusNotFound, "there is no such job")
 	for _, id := range []string{"0190d1c5-7f7e-7000-8000-000000000000", "%27%20OR%201=1--", strings.Repeat("x", 5000)} {
 		if diff := cmp.Diff(want, newFixture(t).do(get("/jobs/"+id))); diff != "" {
 			t.Errorf("answer (-want +got):\n%s", diff)

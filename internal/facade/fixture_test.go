@@ -143,6 +143,14 @@ func headers(more ...string) map[string]string {
 	return all
 }
 
+// problemReply is a whole answer with problem details (RFC 9457).
+func problemReply(status int, text string, more ...string) reply {
+	header := headers(more...)
+	header["Content-Type"] = "application/problem+json"
+	return reply{status, header, fmt.Sprintf(
+		`{"ok":false,"error":%q,"title":%q,"status":%d,"detail":%[1]q}`, text, http.StatusText(status), status)}
+}
+
 func (f *fixture) do(r *http.Request) reply {
 	f.t.Helper()
 	recorder := httptest.NewRecorder()

@@ -141,7 +141,7 @@ func TestSendCampaignClientGoesAway(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		cut := io.MultiReader(strings.NewReader(small[:len(small)-20]), failingReader{})
-		want := reply{http.StatusBadRequest, headers("Connection", "close"), `{"ok":false,"error":"the body could not be read"}`}
+		want := problemReply(http.StatusBadRequest, "the body could not be read", "Connection", "close")
 		if diff := cmp.Diff(want, f.do(post(cut))); diff != "" {
 			t.Errorf("answer (-want +got):\n%s", diff)
 		}
@@ -183,7 +183,7 @@ func (failingReader) Read([]byte) (int, error) { return 0, errors.New("connectio
 func TestSendCampaignLimitsTheBody(t *testing.T) {
 	t.Parallel()
 	limit := func(cfg *facade.Config) { cfg.MaxBody = 50 }
-	want := reply{http.StatusRequestEntityTooLarge, headers("Connection", "close"), `{"ok":false,"error":"the body is larger than 50 bytes"}`}
+	want := problemReply(http.StatusRequestEntityTooLarge, "the body is larger than 50 bytes", "Connection", "close")
 	t.Run("announced", func(t *testing.T) {
 		t.Parallel()
 		if diff := cmp.Diff(want, newFixture(t, limit).send(small)); diff != "" {
@@ -202,7 +202,7 @@ func TestSendCampaignLimitsTheBody(t *testing.T) {
 		t.Parallel()
 		r := post(strings.NewReader(small))
 		r.Header.Set("Content-Encoding", "gzip")
-		want := reply{http.StatusUnsupportedMediaType, headers(), `{"ok":false,"error":"send the body without Content-Encoding"}`}
+		want := problemReply(http.StatusUnsupportedMediaType, "send the body without Content-Encoding")
 		if diff := cmp.Diff(want, newFixture(t).do(r)); diff != "" {
 			t.Errorf("answer (-want +got):\n%s", diff)
 		}
