@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -165,6 +166,7 @@ func Named(client redis.UniversalClient, name string) (redis.UniversalClient, er
 		return named, nil
 	case *redis.ClusterClient:
 		options := *c.Options()
+		options.Addrs = slices.Clone(options.Addrs) // each client appends to its own the nodes that it finds
 		options.ClientName = name
 		options.PoolSize = 2
 		options.MinIdleConns = 0

@@ -116,6 +116,19 @@ func named(t *testing.T, client redis.UniversalClient) redis.UniversalClient {
 	return other
 }
 
+// TestNamedSharesNoAddresses: each client of a cluster appends the nodes that it finds to the list that it was given.
+func TestNamedSharesNoAddresses(t *testing.T) {
+	t.Parallel()
+	client, ok := open(t, "redis-cluster://a,b,c").(*redis.ClusterClient)
+	other, ok2 := named(t, client).(*redis.ClusterClient)
+	if !ok || !ok2 {
+		t.Fatal("not clients of a cluster")
+	}
+	if &client.Options().Addrs[0] == &other.Options().Addrs[0] {
+		t.Error("both clients write to one list")
+	}
+}
+
 // TestNamedOnACluster: a named connection goes to the node of its keys, follows them when they move, and finds their new
 // master when the old one died.
 func TestNamedOnACluster(t *testing.T) {
