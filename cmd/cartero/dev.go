@@ -253,11 +253,11 @@ func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db 
 	if err != nil {
 		return err
 	}
-	gate, err := p.serveFacade(ctx, listener, s.facade, s.queue, s.sender.Address(), db, queue, box, mails)
+	serving, gate, err := p.serveFacade(ctx, listener, s.facade, s.queue, s.sender.Address(), db, queue, box, mails)
 	if err != nil {
 		return err
 	}
-	p.group.Go(func() error { return mails.run(ctx, func() { gate.open.Store(true) }) })
+	p.group.Go(func() error { return mails.run(serving, func() { gate.open.Store(true) }) })
 	delivery, err := p.newDelivery(workerSettings{worker: s.worker, smtp: s.smtp, sender: s.sender, redis: s.redis}, db, queue, metrics)
 	if err != nil {
 		return err

@@ -17,12 +17,17 @@ import (
 	"github.com/cartero-mail/cartero/internal/telemetry"
 )
 
-// facadeGrace is how long requests under way may take to finish.
-const facadeGrace = 20 * time.Second
+// facadeGrace is how long requests under way may take to finish: a mail that is being sent takes submit.DefaultPatience,
+// and some seconds to be recorded.
+const facadeGrace = 45 * time.Second
 
 func runFacade(ctx context.Context, c cli) (err error) {
+	if options.Switched(c.args, c.env, options.EmbeddedVariable) {
+		return runEmbedded(ctx, c)
+	}
 	var (
 		o        options.Facade
+		embedded options.Embedded
 		s        engineSettings
 		database options.Database
 		queueOpt options.Queue
@@ -31,7 +36,7 @@ func runFacade(ctx context.Context, c cli) (err error) {
 	)
 	s.smtp.Optional = true
 	err = load(c, "facade", "serves the HTTP interface of the services that Cartero replaces",
-		&o, &database, &s.redis, &queueOpt, &s.sender, &s.smtp, &s.delivery, &sweep, &t)
+		&o, &embedded, &database, &s.redis, &queueOpt, &s.sender, &s.smtp, &s.delivery, &sweep, &t)
 	if err != nil {
 		return err
 	}
@@ -58,7 +63,7 @@ func runFacade(ctx context.Context, c cli) (err error) {
 	if err != nil {
 		return err
 	}
-	gate, err := p.serveFacade(ctx, listener, o, queueOpt, s.sender.Address(), db, queue, box, mails)
+	serving, gate, err := p.serveFacade(ctx, listener, o, queueOpt, s.sender.Address(), db, queue, box, mails)
 	if err != nil {
 		return err
 	}
@@ -66,7 +71,7 @@ func runFacade(ctx context.Context, c cli) (err error) {
 		if err := p.prepareStore(ctx, db, database.MigrateOnStart); err != nil {
 			return err
 		}
-		p.group.Go(func() error { return mails.run(ctx, func() { gate.open.Store(true) }) })
+		p.group.Go(func() error { return mails.run(serving, func() { gate.open.Store(true) }) })
 		if err := p.checkQueue(ctx, queue); err != nil {
 			return err
 		}
@@ -83,11 +88,12 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// serveFacade answers from the first moment; until the gate is opened, all but the probes with 503.
+// serveFacade answers from the first moment; until the gate is opened, all but the probes with 503. When ctx ends, requests
+// under way are finished; serving ends when none is left: what they need has to live that long.
 func (p *process) serveFacade(
 	ctx context.Context, listener net.Listener, o options.Facade, queueOpt options.Queue, from mail.Address,
 	db *store.Store, queue producer, box *outbox.Outbox, mails *mails,
-) (*startGate, error) {
+) (serving context.Context, gate *startGate, err error) {
 	handler, err := facade.New(facade.Config{
 		Version:    version,
 		Ledger:     db,
@@ -112,12 +118,16 @@ func (p *process) serveFacade(
 		Metrics:     telemetry.NewHTTPMetrics(p.registry),
 	})
 	if err != nil {
-		return nil, errors.Join(err, listener.Close())
+		return nil, nil, errors.Join(err, listener.Close())
 	}
-	gate := &startGate{Handler: handler}
+	gate = &startGate{Handler: handler}
+	serving, served := context.WithCancel(context.WithoutCancel(ctx))
 	p.logger.Info("Listening", "address", listener.Addr().String())
-	p.group.Go(func() error { return facade.Serve(ctx, listener, gate, facadeGrace, p.logger) })
-	return gate, nil
+	p.group.Go(func() error {
+		defer served()
+		return facade.Serve(ctx, listener, gate, facadeGrace, p.logger)
+	})
+	return serving, gate, nil
 }
 
 // startGate refuses work before the tables are known to be there.

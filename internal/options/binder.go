@@ -172,17 +172,23 @@ func (b *Binder) Int(target *int, spec Spec, least, most int) {
 // Bool binds a switch: true/false, yes/no, 1/0 (on/off too), in any case.
 func (b *Binder) Bool(target *bool, spec Spec) {
 	s := b.add(spec, func(text string) error {
-		switch strings.ToLower(text) {
-		case "true", "yes", "1", "on", "t", "y":
-			*target = true
-		case "false", "no", "0", "off", "f", "n":
-			*target = false
-		default:
-			return errors.New("must be true or false (yes, no, 1 and 0 are accepted too)")
+		on, err := parseBool(text)
+		if err == nil {
+			*target = on
 		}
-		return nil
+		return err
 	})
 	s.flag.isBool = true
+}
+
+func parseBool(text string) (bool, error) {
+	switch strings.ToLower(text) {
+	case "true", "yes", "1", "on", "t", "y":
+		return true, nil
+	case "false", "no", "0", "off", "f", "n":
+		return false, nil
+	}
+	return false, errors.New("must be true or false (yes, no, 1 and 0 are accepted too)")
 }
 
 // Enum binds one of several words, in any case.

@@ -29,13 +29,14 @@ type all struct {
 	Worker    options.Worker
 	Outbox    options.Outbox
 	Facade    options.Facade
+	Embedded  options.Embedded
 	Operator  options.Operator
 	Telemetry options.Telemetry
 }
 
 func (a *all) command() options.Command {
 	return options.Command{Name: "everything", Summary: "Does everything.", Areas: []options.Area{
-		&a.Database, &a.Redis, &a.Queue, &a.Sender, &a.SMTP, &a.Worker, &a.Outbox, &a.Facade, &a.Operator, &a.Telemetry,
+		&a.Database, &a.Redis, &a.Queue, &a.Sender, &a.SMTP, &a.Worker, &a.Outbox, &a.Facade, &a.Embedded, &a.Operator, &a.Telemetry,
 	}}
 }
 
@@ -87,6 +88,7 @@ func defaults(t *testing.T) all {
 		Facade: options.Facade{
 			Keys: []string{"key-one"}, Host: "0.0.0.0", Port: 8000, MaxBody: 128 << 20, MaxInFlight: 64,
 		},
+		Embedded:  options.Embedded{DataDir: "cartero-data"},
 		Operator:  options.Operator{LeaderElect: true, MaxConcurrentReconciles: 4},
 		Telemetry: options.Telemetry{LogFormat: "json", MetricsAddress: ":8080", HealthAddress: ":8081"},
 	}
