@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -89,6 +90,7 @@ type member struct {
 	process  *exec.Cmd
 	input    io.Closer
 	ended    chan struct{}
+	killed   *atomic.Bool // this process, by us
 }
 
 // join starts a worker. bull is the package that it runs, or ours. change may be nil.
@@ -128,7 +130,8 @@ func (m *member) start() {
 		m.process = exec.Command("node", "fleet/member.js")
 		m.process.Dir = nodejs.Dir(m)
 	}
-	m.process.Env = append(os.Environ(), settingsVariable+"="+string(text))
+	// Under the race detector, a race in a member ends it.
+	m.process.Env = append(os.Environ(), settingsVariable+"="+string(text), "GORACE=halt_on_error=1")
 	m.process.Stderr = os.Stderr
 	if m.input, err = m.process.StdinPipe(); err == nil {
 		err = m.process.Start()
@@ -136,11 +139,13 @@ func (m *member) start() {
 	if err != nil {
 		m.Fatal(err)
 	}
-	process, ended := m.process, make(chan struct{})
-	m.ended = ended
+	process, ended, killed := m.process, make(chan struct{}), &atomic.Bool{}
+	m.ended, m.killed = ended, killed
 	go func() {
 		defer close(ended)
-		_ = process.Wait() // most are killed
+		if err := process.Wait(); m.settings.Produce == nil && !killed.Load() {
+			m.Errorf("%s ended by itself: %v", m.settings.Name, err)
+		}
 	}()
 }
 
@@ -149,6 +154,7 @@ func (m *member) kill() {
 	if m.process == nil {
 		return
 	}
+	m.killed.Store(true)
 	_ = m.process.Process.Kill()
 	<-m.ended
 	m.process = nil
