@@ -17,6 +17,17 @@ const (
 	typeProblem = "application/problem+json" // RFC 9457 section 3
 )
 
+// What several calls say.
+const (
+	encodedBody    = "send the body without Content-Encoding"
+	slowBody       = "the body took too long"
+	unreadableBody = "the body could not be read"
+	fullQueue      = "the queue is full: try again later"
+	noDatabase     = "the database is not available: try again later"
+	internalError  = "internal error"
+	inFlight       = "a request with the same Idempotency-Key is being worked on"
+)
+
 // failure is why a request failed.
 type failure struct {
 	Error string

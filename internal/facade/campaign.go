@@ -26,24 +26,25 @@ const (
 
 // accepted is the answer to a campaign that was accepted.
 type accepted struct {
-	OK bool `json:"ok"`
+	_  struct{} `additionalProperties:"true"`
+	OK bool     `json:"ok"`
 	// JobID is the first job; JobIDs are all of them where there are several.
-	JobID  string   `json:"jobId"`
-	JobIDs []string `json:"jobIds,omitempty"`
+	JobID  string   `json:"jobId" doc:"The first job, for GET /jobs/{id}."`
+	JobIDs []string `json:"jobIds,omitempty" nullable:"false" doc:"All jobs in order, where there are several."`
 	// Accepted, Duplicates and Invalid count the entries of the list; they add up to its length.
-	Accepted   int64 `json:"accepted"`
-	Duplicates int64 `json:"duplicates"`
-	Invalid    int64 `json:"invalid"`
+	Accepted   int64 `json:"accepted" doc:"Recipients that will be mailed."`
+	Duplicates int64 `json:"duplicates" doc:"Entries dropped because their address was there before."`
+	Invalid    int64 `json:"invalid" doc:"Entries whose address can't be mailed."`
 	// InvalidIndexes are the positions, from 0, of the first invalid entries.
-	InvalidIndexes []int `json:"invalidIndexes,omitempty"`
+	InvalidIndexes []int `json:"invalidIndexes,omitempty" nullable:"false" doc:"The positions, from 0, of the first 100 of them."`
 	// Queued is false where the queue is away: the jobs will follow when it is back.
-	Queued bool `json:"queued"`
+	Queued bool `json:"queued" doc:"false while the queue is away: the jobs follow by themselves."`
 }
 
 // sendCampaign is POST /send-campaign.
 func (f *facade) sendCampaign(w http.ResponseWriter, r *http.Request) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		answer(w, http.StatusUnsupportedMediaType, failure{Error: "send the body without Content-Encoding"})
+		answer(w, http.StatusUnsupportedMediaType, failure{Error: encodedBody})
 		return
 	}
 	if r.ContentLength > f.MaxBody {
@@ -51,7 +52,7 @@ func (f *facade) sendCampaign(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if f.queueIsFull(r.Context()) {
-		unavailable(w, "the queue is full: try again later")
+		unavailable(w, fullQueue)
 		return
 	}
 
@@ -123,10 +124,10 @@ func (f *facade) unreadable(w http.ResponseWriter, r *http.Request, err error) {
 		unavailable(w, "the server has no room for a list of this size: try again later")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.Header().Set("Connection", "close")
-		answer(w, http.StatusRequestTimeout, failure{Error: "the body took too long"})
+		answer(w, http.StatusRequestTimeout, failure{Error: slowBody})
 	default: // the client went away, or broke the framing
 		w.Header().Set("Connection", "close")
-		answer(w, http.StatusBadRequest, failure{Error: "the body could not be read"})
+		answer(w, http.StatusBadRequest, failure{Error: unreadableBody})
 	}
 }
 
@@ -202,10 +203,10 @@ func (f *facade) notLoaded(w http.ResponseWriter, r *http.Request, record campai
 func (f *facade) broken(w http.ResponseWriter, r *http.Request, what string, err error) {
 	f.Logger.Error(what, "error", err, "requestId", requestID(r.Context()))
 	if f.Unavailable(err) {
-		unavailable(w, "the database is not available: try again later")
+		unavailable(w, noDatabase)
 		return
 	}
-	answer(w, http.StatusInternalServerError, failure{Error: "internal error"})
+	answer(w, http.StatusInternalServerError, failure{Error: internalError})
 }
 
 // discard removes what an unsealed campaign left. If the seal was committed, and only the word of it lost, the

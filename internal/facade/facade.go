@@ -35,6 +35,9 @@ const (
 type Jobs interface {
 	// JobReport returns the job with this id, whoever wrote it, or campaign.ErrNotFound.
 	JobReport(ctx context.Context, id string) (campaign.JobReport, error)
+	// RecipientReports says how the recipients of a job stand, in order of their ids: at most limit of those behind after,
+	// which is empty for the first. A job that is not there has none.
+	RecipientReports(ctx context.Context, jobID, after string, limit int) ([]campaign.RecipientReport, error)
 }
 
 // Doorbell puts the jobs of a sealed campaign into the queue. outbox.Outbox is one.
@@ -64,6 +67,8 @@ type Config struct {
 	QueueLength QueueLength
 	// Keys are the accepted values of X-API-Key.
 	Keys []string
+	// Policies bound what the holders of some keys may do.
+	Policies []Policy
 	// MaxQueue is the number of waiting jobs at which campaigns are refused with 503.
 	MaxQueue int64
 	// MaxBody is the largest request body in bytes, MaxRecipients the longest list in it, MaxInFlight the number of
@@ -94,11 +99,11 @@ type Config struct {
 // facade is the state that the handlers share.
 type facade struct {
 	Config
-	keys   keySet
+	guards
+
 	loader *campaign.Loader
-	slots  chan struct{}
 	fill   *fill
-	mux    *http.ServeMux
+	mux    *routes
 }
 
 // New returns the facade's handler, or an error that names what cfg lacks.
@@ -107,21 +112,28 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	guards, err := newGuards(cfg)
+	if err != nil {
+		return nil, err
+	}
 	f := &facade{
 		Config: cfg,
-		keys:   newKeySet(cfg.Keys),
+		guards: guards,
 		loader: campaign.NewLoader(cfg.Ledger, cfg.Now),
-		slots:  make(chan struct{}, cfg.MaxInFlight),
-		mux:    http.NewServeMux(),
+		mux:    &routes{ServeMux: http.NewServeMux()},
 	}
 	f.fill = &fill{ask: f.queueIsFull, now: cfg.Now}
 	health := telemetry.NewHealth(cfg.Logger, cfg.Checks...)
 	f.probe("GET /health", f.health)
 	f.probe("GET /livez", health.Live)
 	f.probe("GET /readyz", health.Ready)
-	f.guarded("POST /send-campaign", f.sendCampaign)
-	f.guarded("GET /jobs/{id}", f.job)
-	f.registerMails(f.newAPI())
+	f.streamed("POST /send-campaign", f.sendCampaign)
+	api := f.newAPI()
+	f.registerMails(api)
+	f.registerJobs(api)
+	if err := f.serveDescription(api); err != nil { // last: it holds what was registered before
+		return nil, fmt.Errorf("facade: describing the calls: %w", err)
+	}
 	f.open(catchAll, f.unknown)
 	return f.mux, nil
 }

@@ -167,6 +167,10 @@ func (jobsAway) JobReport(context.Context, string) (campaign.JobReport, error) {
 	return campaign.JobReport{}, errAway
 }
 
+func (jobsAway) RecipientReports(context.Context, string, string, int) ([]campaign.RecipientReport, error) {
+	return nil, errAway
+}
+
 func TestJobWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(cfg *facade.Config) { cfg.Jobs = jobsAway{} })

@@ -10,6 +10,13 @@ import (
 // draft-ietf-httpapi-idempotency-key-header).
 const IdempotencyKeyHeader = "Idempotency-Key"
 
+// replayedHeader is set where an answer is that of an earlier request.
+const replayedHeader = "Idempotent-Replayed"
+
+// idempotencyDoc describes the header.
+const idempotencyDoc = "With the same key and body, the first answer is given again and nothing is sent. " +
+	"1 to 255 visible ASCII characters."
+
 var idempotencyKey = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
 
 // newKey is the key of the campaign that a request makes. With an Idempotency-Key it is derived, from who asks for what:
@@ -34,4 +41,8 @@ func checkIdempotencyKey(value string) []problem {
 	return []problem{{
 		Loc: []any{"header", IdempotencyKeyHeader}, Msg: "must be 1 to 255 visible ASCII characters", Type: "value_error",
 	}}
+}
+
+func keyReused() problem {
+	return problem{Loc: []any{"header", IdempotencyKeyHeader}, Msg: "was used for another request before", Type: "value_error"}
 }

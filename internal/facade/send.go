@@ -60,52 +60,58 @@ type sendRequest struct {
 
 type sendInput struct {
 	Key         string `header:"X-API-Key" hidden:"true"`
-	Idempotency string `header:"Idempotency-Key" doc:"With the same key and body, the first answer is given again and nothing is sent. 1 to 255 visible ASCII characters."`
+	Idempotency string `header:"Idempotency-Key" doc:"With the same key and body, the first answer is given again and nothing is sent. 1 to 255 visible ASCII characters."` //nolint:lll // idempotencyDoc
 	Body        sendRequest
 }
 
 // recipientAnswer is what became of one of several recipients.
 type recipientAnswer struct {
-	To        string `json:"to"`
-	OK        bool   `json:"ok"`
-	MessageID string `json:"messageId" doc:"The Message-ID of the mail."`
-	Error     string `json:"error,omitempty"`
-	InDoubt   bool   `json:"inDoubt,omitempty" doc:"The connection was lost when the relay may already have accepted the mail."`
+	_         struct{} `additionalProperties:"true"`
+	To        string   `json:"to"`
+	OK        bool     `json:"ok"`
+	MessageID string   `json:"messageId" doc:"The Message-ID of the mail."`
+	Error     string   `json:"error,omitempty"`
+	InDoubt   bool     `json:"inDoubt,omitempty" doc:"The connection was lost when the relay may already have accepted the mail."`
 }
 
 // sendResponse is the SendResponse of the Python service, and more.
 type sendResponse struct {
-	OK        bool   `json:"ok"`
-	Error     string `json:"error,omitempty"`
-	JobID     string `json:"jobId,omitempty" doc:"For GET /jobs/{id}."`
-	MessageID string `json:"messageId,omitempty" doc:"The Message-ID of the mail, where there is one recipient."`
-	InDoubt   bool   `json:"inDoubt,omitempty" doc:"The connection was lost when the relay may already have accepted the mail: sending it again may deliver it twice."`
+	_         struct{} `additionalProperties:"true"`
+	OK        bool     `json:"ok"`
+	Error     string   `json:"error,omitempty"`
+	JobID     string   `json:"jobId,omitempty" doc:"For GET /jobs/{id}."`
+	MessageID string   `json:"messageId,omitempty" doc:"The Message-ID of the mail, where there is one recipient."`
+	InDoubt   bool     `json:"inDoubt,omitempty" doc:"The connection was lost when the relay may already have accepted the mail: sending it again may deliver it twice."`
 	// Recipients are in the order of the request, where there are several.
-	Recipients []recipientAnswer `json:"recipients,omitempty"`
+	Recipients []recipientAnswer `json:"recipients,omitempty" nullable:"false" doc:"In the order of the request, where there are several."`
 }
 
 type sendOutput struct {
 	Status   int
 	Location string `header:"Location"`
-	Replayed string `header:"Idempotent-Replayed"`
+	Replayed string `header:"Idempotent-Replayed" doc:"true where the answer is that of an earlier request."`
 	Body     sendResponse
 }
 
 // registerMails registers the calls that take single mails.
 func (f *facade) registerMails(api huma.API) {
+	registry := api.OpenAPI().Components.Schemas
 	operation := func(id, path, summary, description string, status int) huma.Operation {
 		return huma.Operation{
-			OperationID: id, Method: http.MethodPost, Path: path, Summary: summary, Description: description, Tags: []string{"Mails"},
+			OperationID: id, Method: http.MethodPost, Path: path, Summary: summary, Description: description, Tags: []string{tagMails},
 			DefaultStatus: status, MaxBodyBytes: maxMail, BodyReadTimeout: mailTimeout, SkipValidateParams: true,
-			Errors: []int{
-				http.StatusUnauthorized, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity,
-				http.StatusInternalServerError, http.StatusServiceUnavailable,
-			},
+			Responses: failures(registry, http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusConflict,
+				http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
+				http.StatusInternalServerError, http.StatusServiceUnavailable),
 		}
 	}
-	huma.Register(api, operation("send", "/send", "Send a mail now",
+	send := operation("send", "/send", "Send a mail now",
 		"Answers once the SMTP server has accepted or refused the mail; what it puts off is tried again for some seconds.",
-		http.StatusOK), f.send)
+		http.StatusOK)
+	send.Responses["500"] = &huma.Response{
+		Description: "Nobody got the mail: error says why.", Content: content(registry, typeJSON, sendResponse{}),
+	}
+	huma.Register(api, send, f.send)
 	huma.Register(api, operation("sendAsync", "/send_async", "Have a mail sent",
 		"Answers once the mail is durably queued. It overtakes campaigns.", http.StatusAccepted), f.sendAsync)
 }
@@ -135,7 +141,7 @@ func (f *facade) sendAsync(ctx context.Context, in *sendInput) (*sendOutput, err
 		return nil, unfit(problems)
 	}
 	if f.fill.full(ctx) {
-		return nil, &apiError{failure: failure{Error: "the queue is full: try again later"}, status: http.StatusServiceUnavailable, retry: true}
+		return nil, failedForNow(http.StatusServiceUnavailable, fullQueue)
 	}
 	m.Priority = mailPriority
 	queued, err := f.Submission.Enqueue(ctx, m)
@@ -211,31 +217,32 @@ func unfit(problems []problem) error {
 
 // notSubmitted answers for a mail of which it is known, or may be, that it was not taken.
 func (f *facade) notSubmitted(ctx context.Context, what string, err error) error {
-	failed := func(status int, retry bool, text string) error {
-		return &apiError{failure: failure{Error: text}, status: status, retry: retry}
-	}
 	switch {
 	case errors.Is(err, submit.ErrKeyReused):
-		return unfit([]problem{{
-			Loc: []any{"header", IdempotencyKeyHeader}, Msg: "was used for another request before", Type: "value_error",
-		}})
+		return unfit([]problem{keyReused()})
 	case errors.Is(err, submit.ErrInFlight):
-		return failed(http.StatusConflict, true, "a request with the same Idempotency-Key is being worked on")
+		return failedForNow(http.StatusConflict, inFlight)
 	case errors.Is(err, submit.ErrNoRelay):
-		return failed(http.StatusServiceUnavailable, false, "this server has no SMTP relay: use /send_async")
+		return failed(http.StatusServiceUnavailable, "this server has no SMTP relay: use /send_async")
 	case errors.Is(err, submit.ErrStopped):
-		return failed(http.StatusServiceUnavailable, true, "the server is stopping: try again")
+		return failedForNow(http.StatusServiceUnavailable, "the server is stopping: try again")
 	case ctx.Err() != nil: // nobody is left to read an answer
-		return failed(http.StatusServiceUnavailable, true, "the request was given up")
+		return failedForNow(http.StatusServiceUnavailable, "the request was given up")
 	}
+	if errors.Is(err, submit.ErrUnknown) {
+		f.Logger.ErrorContext(ctx, what, "error", err, "requestId", requestID(ctx))
+		return failed(http.StatusInternalServerError, "the mail may have been sent, and its outcome can't be read at present")
+	}
+	return f.fault(ctx, what, err)
+}
+
+// fault is for an error that is no answer: an outage of the database, or a fault of ours. It is logged.
+func (f *facade) fault(ctx context.Context, what string, err error) error {
 	f.Logger.ErrorContext(ctx, what, "error", err, "requestId", requestID(ctx))
-	switch {
-	case errors.Is(err, submit.ErrUnknown):
-		return failed(http.StatusInternalServerError, false, "the mail may have been sent, and its outcome can't be read at present")
-	case f.Unavailable(err):
-		return failed(http.StatusServiceUnavailable, true, "the database is not available: try again later")
+	if f.Unavailable(err) {
+		return failedForNow(http.StatusServiceUnavailable, noDatabase)
 	}
-	return failed(http.StatusInternalServerError, false, "internal error")
+	return failed(http.StatusInternalServerError, internalError)
 }
 
 // outcomeOf is the answer for a mail that has ended. It is a success if anybody got it: who repeats the whole request
