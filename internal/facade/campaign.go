@@ -66,6 +66,7 @@ func (f *facade) sendCampaign(w http.ResponseWriter, r *http.Request) {
 		f.unreadable(w, r, err)
 	case len(request.problems) > 0:
 		unprocessable(w, request.problems)
+	case refused(w, f.mayUse(r.Context(), content.From)):
 	default:
 		f.load(w, r, content, request.list)
 	}

@@ -2,12 +2,11 @@ package facade
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"regexp"
+	"runtime"
 	"runtime/debug"
 	"strings"
 )
@@ -31,9 +30,14 @@ func (f *facade) probe(pattern string, handler http.HandlerFunc) {
 	f.mux.Handle(pattern, f.observe(pattern, slog.LevelDebug, f.recovering(handler)))
 }
 
-// guarded registers a handler for holders of a key.
+// guarded registers a handler for holders of a key. Its request has been read to the end, into memory.
 func (f *facade) guarded(pattern string, handler http.HandlerFunc) {
-	f.mux.Handle(pattern, f.observe(pattern, slog.LevelInfo, f.recovering(f.authenticated(f.limited(handler)))))
+	f.mux.Handle(pattern, f.observe(pattern, slog.LevelInfo, f.recovering(f.authenticated(f.gathered(f.limited(handler))))))
+}
+
+// streamed registers a handler for holders of a key that reads a long body by itself.
+func (f *facade) streamed(pattern string, handler http.HandlerFunc) {
+	f.mux.Handle(pattern, f.observe(pattern, slog.LevelInfo, f.recovering(f.authenticated(f.uploading(f.limited(handler))))))
 }
 
 // observe gives the request an id, and logs and counts it by its route: no path, body, address or key.
@@ -51,24 +55,47 @@ func (f *facade) observe(route string, level slog.Level, next http.HandlerFunc) 
 		f.Metrics.InFlight(1)
 		defer f.Metrics.InFlight(-1)
 		recorder := &recorder{ResponseWriter: w}
-		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
+		seen := &observation{id: id}
+		ctx := context.WithValue(r.Context(), observationKey{}, seen)
 		// Deferred, so that an aborted request is told too.
 		defer func() {
 			took := f.Now().Sub(begin)
 			f.Metrics.Request(route, recorder.code(), took)
 			f.Logger.Log(ctx, level, "Answered a request", "route", route, "status", recorder.code(), "seconds", took.Seconds(),
-				"bytes", recorder.bytes, "requestId", id)
+				"bytes", recorder.bytes, "requestId", id, "caller", seen.name())
 		}()
 		next(recorder, r.WithContext(ctx))
 	}
 }
 
-// requestIDKey is the context key of the request's id.
-type requestIDKey struct{}
+// observation is what is known of a request.
+type observation struct {
+	id     string
+	caller *caller // nil until the key was found to be right
+}
+
+// name is that of the caller's policy; empty without one.
+func (o *observation) name() string {
+	if o.caller == nil {
+		return ""
+	}
+	return o.caller.name
+}
+
+// observationKey is the context key of the request's observation.
+type observationKey struct{}
+
+// observed returns what is known of the request, nil outside of one.
+func observed(ctx context.Context) *observation {
+	seen, _ := ctx.Value(observationKey{}).(*observation)
+	return seen
+}
 
 func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
+	if seen := observed(ctx); seen != nil {
+		return seen.id
+	}
+	return ""
 }
 
 // recovering answers 500, without internals, where a handler panics.
@@ -83,8 +110,9 @@ func (f *facade) recovering(next http.HandlerFunc) http.HandlerFunc {
 			if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so too
 				panic(cause)
 			}
-			f.Logger.ErrorContext(ctx, "A request handler panicked", "cause", cause, "stack", string(debug.Stack()),
+			f.Logger.ErrorContext(ctx, "A request handler panicked", "cause", panicCause(cause), "stack", string(debug.Stack()),
 				"requestId", requestID(ctx))
+			hurry(w)
 			if recorder, ok := w.(*recorder); ok && recorder.status == 0 {
 				answer(w, http.StatusInternalServerError, failure{Error: "internal error"})
 			}
@@ -93,56 +121,13 @@ func (f *facade) recovering(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// limited bounds the number of requests worked on at once.
-func (f *facade) limited(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case f.slots <- struct{}{}:
-			defer func() { <-f.slots }()
-			next(w, r)
-		default:
-			unavailable(w, "the server is busy: try again")
-		}
+// panicCause says what a panic was about without what may come from a request: the text of an error of the runtime, the type
+// of any other value.
+func panicCause(cause any) string {
+	if err, ok := cause.(runtime.Error); ok { //nolint:errorlint // a wrapped one has a text around it
+		return err.Error()
 	}
-}
-
-// keySet holds the SHA-256 of each key: sums are equally long, so that comparing them tells nothing of a key's length.
-type keySet [][sha256.Size]byte
-
-func newKeySet(keys []string) keySet {
-	set := make(keySet, len(keys))
-	for i, key := range keys {
-		set[i] = sha256.Sum256([]byte(key))
-	}
-	return set
-}
-
-// holds compares with every key, whichever matches, in the same time.
-func (s keySet) holds(key string) bool {
-	sum := sha256.Sum256([]byte(key))
-	found := 0
-	for i := range s {
-		found |= subtle.ConstantTimeCompare(s[i][:], sum[:])
-	}
-	return found == 1
-}
-
-// id names a key without telling it.
-func (s keySet) id(key string) string {
-	sum := sha256.Sum256([]byte(key))
-	return hex.EncodeToString(sum[:8])
-}
-
-// authenticated answers a missing and a wrong key alike.
-func (f *facade) authenticated(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if !f.keys.holds(r.Header.Get("X-API-Key")) {
-			w.Header().Set("WWW-Authenticate", "APIKey")
-			answer(w, http.StatusUnauthorized, failure{Error: "missing or wrong X-API-Key"})
-			return
-		}
-		next(w, r)
-	}
+	return fmt.Sprintf("%T", cause)
 }
 
 // unknown answers 405 where another method would be right, else 404.

@@ -122,6 +122,9 @@ func (f *facade) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 	if len(problems) > 0 {
 		return nil, unfit(problems)
 	}
+	if err := f.mayUse(ctx, m.Content.From); err != nil {
+		return nil, err
+	}
 	sent, err := f.Submission.Send(ctx, m)
 	if err != nil {
 		return nil, f.notSubmitted(ctx, "Sending a mail failed", err)
@@ -139,6 +142,9 @@ func (f *facade) sendAsync(ctx context.Context, in *sendInput) (*sendOutput, err
 	m, problems := f.submission(in, "send_async")
 	if len(problems) > 0 {
 		return nil, unfit(problems)
+	}
+	if err := f.mayUse(ctx, m.Content.From); err != nil {
+		return nil, err
 	}
 	if f.fill.full(ctx) {
 		return nil, failedForNow(http.StatusServiceUnavailable, fullQueue)
