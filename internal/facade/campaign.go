@@ -9,9 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/cartero-mail/cartero/internal/campaign"
-	"github.com/cartero-mail/cartero/internal/recipients"
 )
 
 // keyPrefix begins the key of every campaign that came over HTTP.
@@ -51,7 +48,13 @@ func (f *facade) sendCampaign(w http.ResponseWriter, r *http.Request) {
 		f.tooLarge(w)
 		return
 	}
-	if f.queueIsFull(r.Context()) {
+	idempotency := r.Header.Get(IdempotencyKeyHeader)
+	if problems := checkIdempotencyKey(idempotency); len(problems) > 0 {
+		unprocessable(w, problems)
+		return
+	}
+	l := &load{facade: f, key: f.newKey(f.keys.id(r.Header.Get("X-API-Key")), "send-campaign", idempotency), idempotent: idempotency != ""}
+	if f.queueIsFull(r.Context()) && !l.isKnown(r.Context()) {
 		unavailable(w, fullQueue)
 		return
 	}
@@ -68,7 +71,8 @@ func (f *facade) sendCampaign(w http.ResponseWriter, r *http.Request) {
 		unprocessable(w, request.problems)
 	case refused(w, f.mayUse(r.Context(), content.From)):
 	default:
-		f.load(w, r, content, request.list)
+		l.content, l.list = content, request.list
+		l.serve(w, r)
 	}
 }
 
@@ -132,74 +136,6 @@ func (f *facade) unreadable(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// load writes the campaign, seals it and rings its jobs. Up to the seal, whatever goes wrong leaves nothing behind.
-func (f *facade) load(w http.ResponseWriter, r *http.Request, content campaign.Content, list *spool) {
-	lines, err := list.reader()
-	if err != nil {
-		f.unreadable(w, r, err)
-		return
-	}
-	draft := campaign.Draft{
-		Key:       keyPrefix + f.NewID(),
-		Origin:    campaign.OriginHTTP,
-		Content:   content,
-		ListHash:  list.hash(f.JobSize),
-		JobSize:   f.JobSize,
-		CreatedAt: f.Now().UTC(),
-	}
-	record, err := f.loader.Load(r.Context(), draft, recipients.New(lines, recipients.JSONLines))
-	if err != nil {
-		sealed, discardErr := f.discard(r.Context(), draft.Key)
-		if discardErr != nil || !sealed.Sealed() {
-			f.notLoaded(w, r, record, errors.Join(err, discardErr))
-			return
-		}
-		record = sealed
-	}
-	f.Metrics.Accepted(record.Totals.Recipients)
-	result := outcome(record)
-	result.Queued = f.ring(r.Context(), draft.Key)
-	w.Header().Set("Location", "/jobs/"+result.JobID)
-	answer(w, http.StatusAccepted, result)
-}
-
-// outcome is the answer for a sealed campaign.
-func outcome(record campaign.Record) accepted {
-	totals := record.Totals
-	a := accepted{
-		OK:         true,
-		JobID:      campaign.JobID(record.Key, 0),
-		Accepted:   totals.Recipients,
-		Duplicates: totals.Duplicates,
-		Invalid:    totals.Invalid,
-	}
-	if totals.Jobs > 1 {
-		for shard := range totals.Jobs {
-			a.JobIDs = append(a.JobIDs, campaign.JobID(record.Key, shard))
-		}
-	}
-	for _, line := range totals.InvalidLines {
-		a.InvalidIndexes = append(a.InvalidIndexes, line-1)
-	}
-	return a
-}
-
-// notLoaded answers for a campaign that could not be written.
-func (f *facade) notLoaded(w http.ResponseWriter, r *http.Request, record campaign.Record, err error) {
-	var syntax *recipients.SyntaxError
-	switch {
-	case errors.Is(err, campaign.ErrNoRecipients):
-		unprocessable(w, []problem{wrong("value_error",
-			fmt.Sprintf("none of the %d addresses can be mailed", record.Totals.Invalid), "recipients")})
-	case errors.As(err, &syntax):
-		unprocessable(w, []problem{wrong("value_error", syntax.Reason, "recipients", syntax.Line-1)})
-	case r.Context().Err() != nil: // nobody is left to read an answer
-		answer(w, http.StatusServiceUnavailable, failure{Error: "the request was given up"})
-	default:
-		f.broken(w, r, "Writing a campaign failed", err)
-	}
-}
-
 // broken answers 503 for an outage of the database and 500 for anything else, without internals.
 func (f *facade) broken(w http.ResponseWriter, r *http.Request, what string, err error) {
 	f.Logger.Error(what, "error", err, "requestId", requestID(r.Context()))
@@ -208,25 +144,6 @@ func (f *facade) broken(w http.ResponseWriter, r *http.Request, what string, err
 		return
 	}
 	answer(w, http.StatusInternalServerError, failure{Error: internalError})
-}
-
-// discard removes what an unsealed campaign left. If the seal was committed, and only the word of it lost, the
-// campaign is accepted: its record is returned. Where the database is away, what is left stays invisible to workers.
-func (f *facade) discard(ctx context.Context, key string) (campaign.Record, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
-	defer cancel()
-	err := f.Ledger.Discard(ctx, key)
-	if errors.Is(err, campaign.ErrSealed) {
-		record, err := f.Ledger.Campaign(ctx, key)
-		if err != nil {
-			return campaign.Record{}, fmt.Errorf("reading the sealed campaign: %w", err)
-		}
-		return record, nil
-	}
-	if err != nil {
-		return campaign.Record{}, fmt.Errorf("discarding what was written: %w", err)
-	}
-	return campaign.Record{}, nil
 }
 
 // ring puts the jobs into the queue, even if the client went away: the campaign is accepted.

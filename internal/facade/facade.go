@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -104,6 +105,8 @@ type facade struct {
 	loader *campaign.Loader
 	fill   *fill
 	mux    *routes
+	// loading are the keys of the idempotent campaigns that are being written.
+	loading sync.Map
 }
 
 // New returns the facade's handler, or an error that names what cfg lacks.

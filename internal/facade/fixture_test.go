@@ -30,6 +30,7 @@ var at = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type fixture struct {
 	t       *testing.T
 	handler http.Handler
+	cfg     facade.Config
 	store   *store.Store
 	ledger  *ledger
 	bell    *bell
@@ -95,10 +96,16 @@ func newFixture(t *testing.T, changes ...func(*facade.Config)) *fixture {
 	if err := db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return newFixtureOn(t, db, changes...)
+}
+
+// newFixtureOn is a facade of its own, with its own ids, on a database that others may be on, too.
+func newFixtureOn(t *testing.T, db *store.Store, changes ...func(*facade.Config)) *fixture {
+	t.Helper()
 	f := &fixture{t: t, store: db, ledger: &ledger{Ledger: db}, bell: &bell{}}
 	var ids atomic.Int64
 	mails := newMails(t, db)
-	cfg := facade.Config{
+	f.cfg = facade.Config{
 		Submission:  mails,
 		Ledger:      f.ledger,
 		Jobs:        db,
@@ -113,9 +120,10 @@ func newFixture(t *testing.T, changes ...func(*facade.Config)) *fixture {
 		NewID:       func() string { return fmt.Sprintf("id-%d", ids.Add(1)) },
 	}
 	for _, change := range changes {
-		change(&cfg)
+		change(&f.cfg)
 	}
-	if f.handler, err = facade.New(cfg); err != nil {
+	var err error
+	if f.handler, err = facade.New(f.cfg); err != nil {
 		t.Fatal(err)
 	}
 	return f

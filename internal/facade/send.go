@@ -51,8 +51,8 @@ func (addressList) Schema(huma.Registry) *huma.Schema {
 type sendRequest struct {
 	_           struct{}    `additionalProperties:"true"`
 	To          addressList `json:"to"`
-	Subject     string      `json:"subject" doc:"One line, at most 998 characters."`
-	Body        string      `json:"body" doc:"At most 2 MiB. HTML if it looks like HTML, unless content_type says."`
+	Subject     string      `json:"subject" doc:"One line, at most 998 characters." example:"Your code"`
+	Body        string      `json:"body" doc:"At most 2 MiB. HTML if it looks like HTML, unless content_type says." example:"It is 4711."`
 	MessageType *string     `json:"message_type,omitempty" nullable:"true" maxLength:"191" doc:"A category, stored with the mail."`
 	ContentType *string     `json:"content_type,omitempty" nullable:"true" doc:"text/plain or text/html."`
 	From        *string     `json:"from,omitempty" nullable:"true" doc:"The sender; the server's own unless given."`
@@ -67,8 +67,8 @@ type sendInput struct {
 // recipientAnswer is what became of one of several recipients.
 type recipientAnswer struct {
 	_         struct{} `additionalProperties:"true"`
-	To        string   `json:"to"`
-	OK        bool     `json:"ok"`
+	To        string   `json:"to" doc:"The address."`
+	OK        bool     `json:"ok" doc:"Whether the mail was taken: by the SMTP server, or for sending."`
 	MessageID string   `json:"messageId" doc:"The Message-ID of the mail."`
 	Error     string   `json:"error,omitempty"`
 	InDoubt   bool     `json:"inDoubt,omitempty" doc:"The connection was lost when the relay may already have accepted the mail."`
@@ -77,7 +77,7 @@ type recipientAnswer struct {
 // sendResponse is the SendResponse of the Python service, and more.
 type sendResponse struct {
 	_         struct{} `additionalProperties:"true"`
-	OK        bool     `json:"ok"`
+	OK        bool     `json:"ok" doc:"Whether the mail was taken: by the SMTP server, or for sending."`
 	Error     string   `json:"error,omitempty"`
 	JobID     string   `json:"jobId,omitempty" doc:"For GET /jobs/{id}."`
 	MessageID string   `json:"messageId,omitempty" doc:"The Message-ID of the mail, where there is one recipient."`
@@ -88,7 +88,7 @@ type sendResponse struct {
 
 type sendOutput struct {
 	Status   int
-	Location string `header:"Location"`
+	Location string `header:"Location" doc:"The job."`
 	Replayed string `header:"Idempotent-Replayed" doc:"true where the answer is that of an earlier request."`
 	Body     sendResponse
 }
