@@ -101,12 +101,17 @@ func testLimiterByGroup(t *testing.T, f *fixture) {
 	}
 }
 
-// testLimiterDropsGhosts: an id without a job is no start.
+// testLimiterDropsGhosts: an id without a job is no start; and only taking starts a job.
 func testLimiterDropsGhosts(t *testing.T, f *fixture) {
 	queue := f.open(t, func(c *bull.Config) { c.Limiter = bull.Limiter{Max: 1, Duration: time.Hour} })
-	f.seed(t, dump{"wait": list{"a", "orphan"}, "a": job(nil)})
-	if diff := cmp.Diff([]string{"a"}, takes(t, queue, 1)); diff != "" {
-		t.Errorf("taken (-want +got):\n%s", diff)
+	f.seed(t, dump{"wait": list{"b", "a", "orphan"}, "a": job(nil), "b": job(nil)})
+	taken, err := queue.Take(t.Context(), "")
+	if err != nil || taken.Delivery == nil || taken.Delivery.ID != "a" {
+		t.Fatalf("taken %+v, %v, want a", taken, err)
+	}
+	// Completing does not start the next, which would be one too many.
+	if taken, err := queue.Complete(t.Context(), taken.Delivery, nil, true); err != nil || taken.Delivery != nil {
+		t.Errorf("Complete = %+v, %v, want no next job", taken, err)
 	}
 	if got := f.dump(t); got["limiter"] != "1" || got["delayed"] != nil {
 		t.Errorf("the counter is %v, delayed %v, want one start", got["limiter"], got["delayed"])
