@@ -105,6 +105,7 @@ func (p *process) serveFacade(
 			return counts.Waiting + counts.Delayed, err
 		},
 		Keys:         o.Keys,
+		Policies:     policies(o.Policies),
 		MaxQueue:     int64(queueOpt.MaxSize),
 		MaxBody:      o.MaxBody,
 		MaxInFlight:  o.MaxInFlight,
@@ -128,6 +129,14 @@ func (p *process) serveFacade(
 		return facade.Serve(ctx, listener, gate, facadeGrace, p.logger)
 	})
 	return serving, gate, nil
+}
+
+func policies(all []options.KeyPolicy) []facade.Policy {
+	converted := make([]facade.Policy, len(all))
+	for i, p := range all {
+		converted[i] = facade.Policy(p)
+	}
+	return converted
 }
 
 // startGate refuses work before the tables are known to be there.

@@ -164,7 +164,7 @@ func TestLoad(t *testing.T) {
 			}
 			want := defaults(t)
 			tt.want(&want)
-			if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(options.Telemetry{})); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(options.Telemetry{}, options.Facade{})); diff != "" {
 				t.Errorf("settings (-want +got):\n%s", diff)
 			}
 		})

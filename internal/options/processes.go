@@ -131,8 +131,10 @@ func (o *Outbox) Validate() error { return nil }
 type Facade struct {
 	// Keys are the accepted values of X-API-Key; several for rotation.
 	Keys []string
-	Host string
-	Port int
+	// Policies bound what the holders of some of them may do.
+	Policies []KeyPolicy
+	Host     string
+	Port     int
 	// MaxBody is the largest request body in bytes.
 	MaxBody int64
 	// MaxInFlight is the number of requests worked on at once; more are answered 503.
@@ -141,6 +143,8 @@ type Facade struct {
 	SpoolDir string
 	// Embedded is set by commands that make a key of their own where none is given.
 	Embedded bool
+
+	policy string
 }
 
 // Bind implements Area.
@@ -149,6 +153,10 @@ func (o *Facade) Bind(b *Binder) {
 	b.List(&o.Keys, Spec{
 		Variable: "API_KEY", Required: !o.Embedded, Embedded: o.Embedded,
 		Meaning: "accepted value of X-API-Key, or several separated by commas (for rotation)",
+	})
+	b.String(&o.policy, Spec{
+		Variable: keyPolicyVariable,
+		Meaning:  "JSON: names, rates and sender domains of keys (see docs/security.md)",
 	})
 	b.String(&o.Host, Spec{Variable: "SERVICE_HOST", Default: "0.0.0.0", Meaning: "address to listen on"})
 	b.Int(&o.Port, Spec{Variable: "SERVICE_PORT", Default: "8000", Meaning: "port to listen on"}, 0, 65535)
@@ -166,8 +174,8 @@ func (o *Facade) Bind(b *Binder) {
 	})
 }
 
-// Validate implements Area.
-func (o *Facade) Validate() error {
+// Validate implements Area. It derives Policies from what API_KEY_POLICY says.
+func (o *Facade) Validate() (err error) {
 	if len(o.Keys) == 0 && !o.Embedded {
 		return SettingError{"API_KEY", "is required: one key, or several separated by commas; openssl rand -hex 32 makes a good one"}
 	}
@@ -176,7 +184,8 @@ func (o *Facade) Validate() error {
 			return SettingError{"API_KEY", "must be visible ASCII characters without blanks, since it travels in an HTTP header"}
 		}
 	}
-	return nil
+	o.Policies, err = parseKeyPolicies(o.policy, o.Keys)
+	return err
 }
 
 // Address is the listener's host:port.
