@@ -92,6 +92,7 @@ func (p *process) newDelivery(
 		Queue:       queue,
 		Handler:     d.handle,
 		Concurrency: s.worker.Concurrency,
+		Express:     s.worker.Concurrency,
 		Grace:       s.worker.ShutdownGrace,
 		Logger:      p.logger,
 	}

@@ -15,6 +15,8 @@ type Job struct {
 	Suspended bool
 	Cancelled bool
 	Hold      *Hold
+	// Priority is the campaign's; 0 for none.
+	Priority int
 }
 
 // Runnable reports whether a worker may claim recipients of this job at this time.

@@ -54,6 +54,7 @@ func (r campaignRow) lend(job *campaign.Job) {
 	job.Suspended = r.Suspended
 	job.Cancelled = !r.CancelledAt.IsZero()
 	job.Hold = r.hold()
+	job.Priority = r.Priority
 }
 
 func legacyContent(subject, body string) campaign.Content {

@@ -20,12 +20,27 @@ type task struct {
 	recipient campaign.Claimed
 }
 
-// deliverLoop sends one mail at a time until the worker is killed.
+// deliverLoop sends one mail at a time until the worker is killed. Those with a priority come first, though not twice in
+// a row where others wait as well, but by chance: however many there are, a third of the mails are others.
 func (w *Worker) deliverLoop() {
+	urgentBefore := false
 	for {
+		if !urgentBefore {
+			select {
+			case t := <-w.urgent:
+				w.deliver(t)
+				urgentBefore = true
+				continue
+			default:
+			}
+		}
 		select {
+		case t := <-w.urgent:
+			w.deliver(t)
+			urgentBefore = true
 		case t := <-w.tasks:
 			w.deliver(t)
+			urgentBefore = false
 		case <-w.hard.Done():
 			return
 		}

@@ -254,7 +254,7 @@ func (r *run) mayAnnounce(c *claim) (window int, ok bool) {
 		return 0, false
 	}
 	if r.w.cfg.Pacer != nil {
-		if err := r.w.cfg.Pacer.Wait(r.ctx); err != nil {
+		if err := r.awaitTurn(); err != nil {
 			if r.ctx.Err() == nil {
 				r.cancel(fmt.Errorf("waiting for the mail's turn: %w", err))
 			}
@@ -267,6 +267,20 @@ func (r *run) mayAnnounce(c *claim) (window int, ok bool) {
 		window = 1 // try the water
 	}
 	return window, r.ctx.Err() == nil && c.valid(r.w.cfg.Now())
+}
+
+// awaitTurn waits for the pace. Of the runs without a priority one waits at a time: whoever has one waits behind one mail,
+// not behind a mail of each job.
+func (r *run) awaitTurn() error {
+	if r.job.Priority == 0 {
+		select {
+		case r.w.turn <- struct{}{}:
+			defer func() { <-r.w.turn }()
+		case <-r.ctx.Done():
+			return context.Cause(r.ctx)
+		}
+	}
+	return r.w.cfg.Pacer.Wait(r.ctx)
 }
 
 // announce marks one window and hands out whom the database let through. It returns how many those were.
@@ -301,8 +315,12 @@ func (r *run) announce(c *claim, rows []campaign.Claimed) (int, error) {
 
 // hand gives a task to a free deliverer. Once the run has ended, the recipient is given back instead.
 func (r *run) hand(t task) {
+	tasks := r.w.tasks
+	if r.job.Priority > 0 {
+		tasks = r.w.urgent
+	}
 	select {
-	case r.w.tasks <- t:
+	case tasks <- t:
 	case <-r.ctx.Done():
 		r.w.report(t.claim, givenBack(t.recipient.ID, r.w.cfg.Now()))
 	case <-r.w.hard.Done():

@@ -144,6 +144,7 @@ func (b *batch) send(mails []campaign.Submission, submitted []campaign.Submitted
 func jobOf(m campaign.Submission) campaign.Job {
 	return campaign.Job{
 		ID: m.JobID(), Key: m.Key, Status: campaign.JobProcessing, Content: m.Content, Sealed: true, CreatedAt: m.CreatedAt,
+		Priority: m.Priority,
 	}
 }
 

@@ -100,7 +100,11 @@ type Worker struct {
 	reporter *reporter
 	relay    *relay
 	notes    *notes
-	tasks    chan task
+	// tasks are announced recipients for the deliverers; those of jobs with a priority are urgent, and come first.
+	tasks  chan task
+	urgent chan task
+	// turn holds one element while a run without a priority waits for the pace.
+	turn chan struct{}
 
 	mu       sync.Mutex
 	running  bool
@@ -127,7 +131,7 @@ func New(cfg Config) (*Worker, error) {
 	open := &claims{byToken: map[string]*claim{}}
 	w := &Worker{
 		cfg: cfg, journal: journal, claims: open, reporter: newReporter(cfg, open),
-		relay: &relay{random: cfg.Random}, notes: &notes{at: map[string]time.Time{}}, tasks: make(chan task),
+		relay: &relay{random: cfg.Random}, notes: &notes{at: map[string]time.Time{}}, tasks: make(chan task), urgent: make(chan task), turn: make(chan struct{}, 1),
 	}
 	w.stopping, w.stop = context.WithCancel(context.Background())
 	w.hard, w.kill = context.WithCancel(context.Background())

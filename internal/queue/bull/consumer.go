@@ -39,6 +39,9 @@ type Consumer struct {
 	Handlers map[string]Handler
 	// Concurrency is how many jobs run at a time; 1 if zero.
 	Concurrency int
+	// Express is how many more jobs run at a time that have a priority, where all of Concurrency are taken: jobs that run
+	// long do not hold them up, nor are interrupted for them. 0 is none, as with Bull.
+	Express int
 	// Grace is how long handlers may go on once Run's context ended; 30 s if zero.
 	Grace time.Duration
 	// Logger is slog.Default() if nil.
@@ -57,8 +60,8 @@ func (c *Consumer) Run(ctx context.Context) error {
 	if c.Queue == nil {
 		return errors.New("bull.Consumer: Queue is required")
 	}
-	if c.Concurrency < 0 || c.Grace < 0 {
-		return errors.New("bull.Consumer: Concurrency and Grace must not be negative")
+	if c.Concurrency < 0 || c.Express < 0 || c.Grace < 0 {
+		return errors.New("bull.Consumer: Concurrency, Express and Grace must not be negative")
 	}
 	blocking, err := conn.Named(c.Queue.client, c.Queue.keys.clientName())
 	if err != nil {
@@ -76,7 +79,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		slots:    make(chan struct{}, cmp.Or(c.Concurrency, 1)),
 	}
 	r.locks, r.completer = newLocks(c.Queue, &r.outage), &completer{queue: c.Queue}
-	return r.run(ctx, cmp.Or(c.Grace, 30*time.Second))
+	return r.run(ctx, cmp.Or(c.Grace, 30*time.Second), c.Express)
 }
 
 // handlers are all handlers of a consumer, by job name.
@@ -129,7 +132,7 @@ type run struct {
 	oldServer bool                    // the server has no BLMOVE; only the fetch loop uses it
 }
 
-func (r *run) run(ctx context.Context, grace time.Duration) error {
+func (r *run) run(ctx context.Context, grace time.Duration, express int) error {
 	if err := r.prepare(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -147,7 +150,9 @@ func (r *run) run(ctx context.Context, grace time.Duration) error {
 	var background sync.WaitGroup
 	background.Go(func() { r.promoteLoop(ctx) })
 	background.Go(func() { r.stalledLoop(ctx) })
+	waitExpress := r.startExpress(ctx, jobs, express)
 	r.fetchLoop(ctx, jobs)
+	waitExpress()
 
 	timer := time.AfterFunc(grace, func() { cancel(ErrStopping) })
 	defer timer.Stop()
