@@ -121,9 +121,9 @@ func notGathered(w http.ResponseWriter, err error, most int64) {
 	case errors.As(err, &tooLarge):
 		answer(w, http.StatusRequestEntityTooLarge, failure{Error: fmt.Sprintf("the body is larger than %d bytes", most)})
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		answer(w, http.StatusRequestTimeout, failure{Error: "the body took too long"})
+		answer(w, http.StatusRequestTimeout, failure{Error: slowBody})
 	default: // the client went away, or broke the framing
-		answer(w, http.StatusBadRequest, failure{Error: "the body could not be read"})
+		answer(w, http.StatusBadRequest, failure{Error: unreadableBody})
 	}
 }
 
