@@ -94,6 +94,7 @@ func (p *process) serveFacade(
 	ctx context.Context, listener net.Listener, o options.Facade, queueOpt options.Queue, from mail.Address,
 	db *store.Store, queue producer, box *outbox.Outbox, mails *mails,
 ) (serving context.Context, gate *startGate, err error) {
+	gate = &startGate{}
 	handler, err := facade.New(facade.Config{
 		Version:    version,
 		Ledger:     db,
@@ -113,7 +114,7 @@ func (p *process) serveFacade(
 		MixedWorkers: queueOpt.Workers == options.WorkersMixed,
 		SpoolDir:     o.SpoolDir,
 		// Redis alone being away is no reason to refuse: the row is the truth, and is rung later.
-		Checks:      []telemetry.Check{databaseCheck(db)},
+		Checks:      []telemetry.Check{databaseCheck(db), {Name: "start", Probe: gate.ready}},
 		Unavailable: store.IsUnavailable,
 		Logger:      p.logger,
 		Metrics:     telemetry.NewHTTPMetrics(p.registry),
@@ -121,7 +122,7 @@ func (p *process) serveFacade(
 	if err != nil {
 		return nil, nil, errors.Join(err, listener.Close())
 	}
-	gate = &startGate{Handler: handler}
+	gate.Handler = handler
 	serving, served := context.WithCancel(context.WithoutCancel(ctx))
 	p.logger.Info("Listening", "address", listener.Addr().String())
 	p.group.Go(func() error {
@@ -143,6 +144,14 @@ func policies(all []options.KeyPolicy) []facade.Policy {
 type startGate struct {
 	http.Handler
 	open atomic.Bool
+}
+
+// ready says why nothing is let in; nil once it is.
+func (g *startGate) ready(context.Context) error {
+	if g.open.Load() {
+		return nil
+	}
+	return errors.New("the tables are not ready, or what an earlier process left is still recorded")
 }
 
 func (g *startGate) ServeHTTP(w http.ResponseWriter, r *http.Request) {

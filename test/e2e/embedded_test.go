@@ -34,8 +34,25 @@ func startAlone(t *testing.T, directory string, relay harness.Env) *alone {
 	address := p.Await(`"msg":"Listening"`)
 	_, address, _ = strings.Cut(address, `"address":"`)
 	address, _, _ = strings.Cut(address, `"`)
-	p.Await(`"msg":"Taking jobs from the queue"`)
+	awaitReady(t, address)
 	return &alone{Process: p, address: "http://" + address}
+}
+
+// awaitReady waits until a facade lets requests in.
+func awaitReady(t *testing.T, address string) {
+	t.Helper()
+	harness.Eventually(t, "the facade is ready", func() bool {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/readyz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
 }
 
 // post calls the facade, and wants a status.
@@ -140,19 +157,7 @@ func TestStopFacade(t *testing.T) {
 				"METRICS_BIND_ADDRESS": "0", "WORKER_JOURNAL_DIR": t.TempDir(), "SMTP_MAX_CONNECTIONS": fmt.Sprint(connections),
 			}), "facade")
 			_, address, _ := strings.Cut(facade.Await("msg=Listening"), "address=")
-			harness.Eventually(t, "the tables are ready", func() bool {
-				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/jobs/none", nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				request.Header.Set("X-Api-Key", aloneKey)
-				response, err := http.DefaultClient.Do(request)
-				if err != nil {
-					return false
-				}
-				defer response.Body.Close()
-				return response.StatusCode == http.StatusNotFound
-			})
+			awaitReady(t, address)
 
 			people := harness.Addresses(4*connections, "example.org")
 			answers := make(chan string, len(people))

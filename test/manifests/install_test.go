@@ -106,7 +106,8 @@ func TestContainers(t *testing.T) {
 	want := map[string]facts{
 		"operator": {Args: []string{"operator"}, Image: image, Live: "/livez:probes", Ready: "/readyz:probes", APIAccess: true},
 		"facade": {
-			Args: []string{"facade"}, Image: image, Live: "/livez:http", Ready: "/readyz:http", Writable: []string{"/tmp"},
+			Args: []string{"facade"}, Image: image, Live: "/livez:http", Ready: "/readyz:http",
+			Writable: []string{"/var/lib/cartero", "/tmp"},
 		},
 		"worker": {
 			Args: []string{"worker"}, Image: image, Live: "/livez:probes", Ready: "/readyz:probes",
