@@ -251,6 +251,8 @@ func (a addColumns) apply(tx *gorm.DB, in inspector) error {
 type createIndex struct {
 	table, name, columns string
 	unique               bool
+	// sqlite is the columns and the condition of the index in SQLite, where they differ: it can leave rows out.
+	sqlite string
 }
 
 func (c createIndex) String() string { return "creating index " + c.name }
@@ -264,5 +266,9 @@ func (c createIndex) apply(tx *gorm.DB, in inspector) error {
 	if c.unique {
 		kind = "UNIQUE INDEX"
 	}
-	return tx.Exec("CREATE " + kind + " `" + c.name + "` ON `" + c.table + "` (" + c.columns + ")").Error
+	what := "(" + c.columns + ")"
+	if in.engine == engineSQLite && c.sqlite != "" {
+		what = c.sqlite
+	}
+	return tx.Exec("CREATE " + kind + " `" + c.name + "` ON `" + c.table + "` " + what).Error
 }

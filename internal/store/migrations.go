@@ -45,6 +45,18 @@ var migrations = []migration{
 			{"priority", "INTEGER NOT NULL DEFAULT 0", "INTEGER NOT NULL DEFAULT 0"},
 		}},
 	}},
+	{version: 4, name: "record of sends", steps: []step{
+		// In SQLite, who is still to be tried for the first time is in neither: writing a list costs nothing more.
+		createIndex{
+			table: "Recipient", name: emailIndex, columns: "`email`",
+			sqlite: "(`email` COLLATE NOCASE) WHERE `attempts` > 0 OR `status` <> 'PENDING'",
+		},
+		createIndex{
+			table: "Recipient", name: attemptIndex, columns: "`firstAttemptAt`",
+			sqlite: "(`firstAttemptAt`) WHERE `firstAttemptAt` IS NOT NULL",
+		},
+		createIndex{table: "Campaign", name: sealIndex, columns: "`origin`, `sealedAt`"},
+	}},
 }
 
 // stateIndex is the index that claims read in the order of ids, and tallies alone.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/outbox"
+	"github.com/cartero-mail/cartero/internal/retention"
 	"github.com/cartero-mail/cartero/internal/worker"
 )
 
@@ -24,6 +25,9 @@ type Store interface {
 	outbox.Store
 	// JobReport says how the job stands.
 	JobReport(ctx context.Context, id string) (campaign.JobReport, error)
+	retention.Store
+	// Messages lists what was handed to a relay.
+	Messages(ctx context.Context, query campaign.MessageQuery) ([]campaign.Message, error)
 	// EachRecipient visits the recipients of a campaign.
 	EachRecipient(ctx context.Context, key string, visit func(jobID, address string, state campaign.State) error) error
 }
@@ -50,6 +54,8 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"Tally", tallyTests},
 		{"Outbox", outboxTests},
 		{"Submit", submitTests},
+		{"Messages", messageTests},
+		{"Retention", retentionTests},
 		{"Concurrency", concurrencyTests},
 	}
 	for _, group := range groups {
