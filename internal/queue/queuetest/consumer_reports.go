@@ -34,6 +34,7 @@ var consumerCases = []testCase{
 	{"ConsumerKeyOfAnotherType", testConsumerKeyOfAnotherType},
 	{"PromoteSkipsOtherTypes", testPromoteSkipsOtherTypes},
 	{"FinishedOfAnotherType", testFinishedOfAnotherType},
+	{"StalledPoison", testStalledPoison},
 	{"FailUnknownBackoff", testFailUnknownBackoff},
 }
 

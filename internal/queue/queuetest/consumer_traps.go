@@ -217,3 +217,33 @@ func testFinishedOfAnotherType(t *testing.T, f *fixture) {
 	}
 	f.want(t, before)
 }
+
+// testStalledPoison: options that can't be read do not break the stalled check off, as removeOnFail null does in Bull's.
+func testStalledPoison(t *testing.T, f *fixture) {
+	opts := map[string]string{
+		"null": "null", "number": "5", "broken": "{", "array": "[]", "absent": "",
+		"keep-null": `{"removeOnFail":null}`, "keep-nulls": `{"removeOnFail":{"age":null,"count":null}}`, "keep-text": `{"removeOnFail":"x"}`,
+	}
+	state, want := dump{"stalled-check": "1767323045000"}, zset{}
+	var active list
+	for id, text := range opts {
+		state[id] = job(hash{"opts": text, "stalledCounter": "1"})
+		active = append(active, id)
+		want[id] = float64(start)
+	}
+	state["active"] = active
+	f.seed(t, state)
+	f.sweep(t, f.queue)
+	if found := f.sweep(t, f.queue); len(found.Failed) != len(opts) {
+		t.Errorf("found %+v, want all failed", found)
+	}
+	got := f.dump(t)
+	if diff := cmp.Diff(want, got["failed"]); diff != "" || got["active"] != nil {
+		t.Errorf("active %v, failed (-want +got):\n%s", got["active"], diff)
+	}
+	for id := range opts {
+		if fields, _ := got[id].(hash); fields["failedReason"] != "job stalled more than allowable limit" {
+			t.Errorf("%s: %v", id, got[id])
+		}
+	}
+}
