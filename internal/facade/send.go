@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/cartero-mail/cartero/internal/mail"
 	"github.com/cartero-mail/cartero/internal/recipients"
 	"github.com/cartero-mail/cartero/internal/submit"
+	"github.com/cartero-mail/cartero/internal/worker"
 )
 
 // mailPriority puts single mails before campaigns in the queue.
@@ -130,7 +132,7 @@ func (f *facade) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 		return nil, f.notSubmitted(ctx, "Sending a mail failed", err)
 	}
 	out := &sendOutput{Status: http.StatusOK, Location: "/jobs/" + sent.JobID, Replayed: replayed(sent.Known)}
-	out.Body = outcomeOf(m, sent)
+	out.Body = outcomeOf(m, sent, f.untried(ctx, m, sent))
 	if !out.Body.OK {
 		out.Status = http.StatusInternalServerError
 	}
@@ -253,7 +255,7 @@ func (f *facade) fault(ctx context.Context, what string, err error) error {
 
 // outcomeOf is the answer for a mail that has ended. It is a success if anybody got it: who repeats the whole request
 // after a failure must not mail them again.
-func outcomeOf(m campaign.Submission, sent submit.Sent) sendResponse {
+func outcomeOf(m campaign.Submission, sent submit.Sent, untried string) sendResponse {
 	response := sendResponse{JobID: sent.JobID}
 	failed := 0
 	all := make([]recipientAnswer, len(sent.Recipients))
@@ -261,7 +263,7 @@ func outcomeOf(m campaign.Submission, sent submit.Sent) sendResponse {
 		all[i] = recipientAnswer{To: r.Address, OK: r.State == campaign.StateAccepted, MessageID: messageID(m, r.Address)}
 		if !all[i].OK {
 			failed++
-			all[i].Error, all[i].InDoubt = explain(r), r.State == campaign.StateInDoubt
+			all[i].Error, all[i].InDoubt = explain(r, untried), r.State == campaign.StateInDoubt
 			response.InDoubt = response.InDoubt || all[i].InDoubt
 		}
 	}
@@ -277,8 +279,26 @@ func outcomeOf(m campaign.Submission, sent submit.Sent) sendResponse {
 	return response
 }
 
+// untried says why recipients were given up that the relay gave no verdict on; empty where there are none.
+func (f *facade) untried(ctx context.Context, m campaign.Submission, sent submit.Sent) string {
+	given := func(r campaign.RecipientReport) bool { return r.State == campaign.StateCancelled }
+	if !slices.ContainsFunc(sent.Recipients, given) {
+		return ""
+	}
+	why := "could not be reached in time"
+	if record, err := f.Ledger.Campaign(ctx, m.Key); err == nil && record.Hold != nil { // without it, that is still true
+		switch record.Hold.Reason {
+		case worker.HoldSenderRefused:
+			why = "refuses the sender"
+		case worker.HoldAuthenticationFailed:
+			why = "refuses the user name or the password of this service"
+		}
+	}
+	return "the SMTP server " + why + "; the mail is not sent any more"
+}
+
 // explain says what became of a recipient in words that a caller can act on.
-func explain(r campaign.RecipientReport) string {
+func explain(r campaign.RecipientReport, untried string) string {
 	detail := ""
 	if r.Detail != "" {
 		detail = ": " + r.Detail
@@ -289,7 +309,7 @@ func explain(r campaign.RecipientReport) string {
 	case r.State == campaign.StateBounced:
 		return "the mail was refused" + detail
 	case r.State == campaign.StateCancelled:
-		return "the SMTP server could not be reached in time; the mail is not sent any more"
+		return untried
 	case r.Category == mail.CategoryInvalid:
 		return "the mail could not be made" + detail
 	}
