@@ -70,10 +70,22 @@ func (f *facade) limited(next http.HandlerFunc) http.HandlerFunc {
 func (f *facade) uploading(next http.HandlerFunc) http.HandlerFunc {
 	return within(f.uploads, func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.ContentLength != 0 {
-			r.Body = newPacedBody(w, r.Body, campaignTimeout)
+			body := newPacedBody(w, r.Body, campaignTimeout)
+			defer body.abandon()
+			r.Body = body
 		}
 		next(w, r)
 	})
+}
+
+// bodiless is for calls that want no body.
+func bodiless(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			hurry(w)
+		}
+		next(w, r)
+	}
 }
 
 func within(slots chan struct{}, next http.HandlerFunc) http.HandlerFunc {
@@ -191,6 +203,7 @@ type pacedBody struct {
 	begin   time.Time
 	most    time.Duration
 	read    int64
+	ended   bool
 }
 
 func newPacedBody(w http.ResponseWriter, body io.ReadCloser, most time.Duration) *pacedBody {
@@ -207,9 +220,17 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
 	if errors.Is(err, io.EOF) {
+		b.ended = true
 		_ = b.control.SetReadDeadline(time.Time{}) // running out, it would cancel the request that is being worked on
 	}
 	return n, err
+}
+
+// abandon is called when nobody reads on.
+func (b *pacedBody) abandon() {
+	if !b.ended {
+		_ = b.control.SetReadDeadline(time.Now().Add(hurryTimeout)) // not every writer has deadlines
+	}
 }
 
 // hurry is called before an answer to a request whose body was not read: net/http reads some of it first.

@@ -22,12 +22,12 @@ var clientRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // open registers a handler for everybody.
 func (f *facade) open(pattern string, handler http.HandlerFunc) {
-	f.mux.Handle(pattern, f.observe(pattern, slog.LevelInfo, f.recovering(handler)))
+	f.mux.Handle(pattern, f.observe(pattern, slog.LevelInfo, f.recovering(bodiless(handler))))
 }
 
 // probe registers a handler that is asked so often that logging it would drown everything else.
 func (f *facade) probe(pattern string, handler http.HandlerFunc) {
-	f.mux.Handle(pattern, f.observe(pattern, slog.LevelDebug, f.recovering(handler)))
+	f.mux.Handle(pattern, f.observe(pattern, slog.LevelDebug, f.recovering(bodiless(handler))))
 }
 
 // guarded registers a handler for holders of a key. Its request has been read to the end, into memory.
