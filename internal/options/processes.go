@@ -79,7 +79,10 @@ type Retry struct {
 func (o *Worker) Bind(b *Binder) {
 	o.Delivery.Bind(b)
 	b.Area("Worker")
-	b.Int(&o.Concurrency, Spec{Variable: "WORKER_CONCURRENCY", Default: "4", Meaning: "jobs worked off at once"}, 1, 1000)
+	b.Int(&o.Concurrency, Spec{
+		Variable: "WORKER_CONCURRENCY", Default: "4",
+		Meaning: "jobs worked off at once; while they take all of it, as many again that have a priority (POST /send_async)",
+	}, 1, 1000)
 	b.Int(&o.Retry.MaxAttempts, Spec{
 		Variable: "RETRY_MAX_ATTEMPTS", Default: "6",
 		Meaning: "attempts per recipient, the first included",
