@@ -66,6 +66,8 @@ type Config struct {
 	Submission  Submission
 	Doorbell    Doorbell
 	QueueLength QueueLength
+	// Messages is the record of sends; without one there is no GET /messages.
+	Messages Messages
 	// Keys are the accepted values of X-API-Key.
 	Keys []string
 	// Policies bound what the holders of some keys may do.
@@ -134,6 +136,9 @@ func New(cfg Config) (http.Handler, error) {
 	api := f.newAPI()
 	f.registerMails(api)
 	f.registerJobs(api)
+	if cfg.Messages != nil {
+		f.registerMessages(api)
+	}
 	if err := f.serveDescription(api); err != nil { // last: it holds what was registered before
 		return nil, fmt.Errorf("facade: describing the calls: %w", err)
 	}

@@ -3,6 +3,7 @@ package facade
 import (
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -22,6 +23,7 @@ var schemaNames = map[string]string{
 	"failureAnswer": "Failure", "unfitAnswer": "HTTPValidationError", "problem": "ValidationError", "problemAnswer": "Problem",
 	"accepted": "CampaignResponse", "jobAnswer": "Job", "stateCount": "States", "recipientAnswer": "RecipientResult",
 	"jobRecipient": "JobRecipient", "recipientsAnswer": "JobRecipients", "cancelAnswer": "Cancelled",
+	"messagesAnswer": "Messages",
 }
 
 func newRegistry() huma.Registry {
@@ -101,9 +103,7 @@ func object(required []string, properties map[string]*huma.Schema) *huma.Schema 
 
 // describeCampaigns describes POST /send-campaign.
 func (f *facade) describeCampaigns(registry huma.Registry) *huma.Operation {
-	responses := failures(registry, http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusConflict,
-		http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
-		http.StatusInternalServerError, http.StatusServiceUnavailable)
+	responses := failures(registry, mailFailures...)
 	responses["202"] = &huma.Response{
 		Description: "The list is in the database, and no crash loses it.",
 		Headers: map[string]*huma.Param{
@@ -171,23 +171,36 @@ func content(registry huma.Registry, contentType string, value any) map[string]*
 var meanings = map[int]string{
 	http.StatusBadRequest:            "The body could not be read.",
 	http.StatusUnauthorized:          "Missing or wrong key.",
+	http.StatusForbidden:             "The key may not send from the domain of this sender.",
 	http.StatusNotFound:              "There is no such job.",
 	http.StatusRequestTimeout:        "The body took too long.",
 	http.StatusConflict:              "A request with the same Idempotency-Key is being worked on.",
 	http.StatusRequestEntityTooLarge: "The body is too large.",
 	http.StatusUnsupportedMediaType:  "The body has a Content-Encoding.",
 	http.StatusUnprocessableEntity:   "The request does not fit; detail says what is wrong where.",
+	http.StatusTooManyRequests:       "The key has used up its rate of requests, or the address showed too many wrong keys.",
 	http.StatusInternalServerError:   "A fault in the server; its log has it under the request's id.",
 	http.StatusServiceUnavailable:    "The database is away, the queue is full, or the server is busy: try again after Retry-After seconds.",
 }
 
-// failures describes the answers of a call that failed.
+// commonFailures are those of every call that wants a key, mailFailures those of every call that takes mails, too.
+var (
+	commonFailures = []int{
+		http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable,
+	}
+	mailFailures = []int{
+		http.StatusBadRequest, http.StatusForbidden, http.StatusRequestTimeout, http.StatusConflict, http.StatusRequestEntityTooLarge,
+		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
+	}
+)
+
+// failures describes the answers of a call that failed: commonFailures, and these.
 func failures(registry huma.Registry, statuses ...int) map[string]*huma.Response {
 	all := map[string]*huma.Response{}
-	for _, status := range statuses {
+	for _, status := range slices.Concat(commonFailures, statuses) {
 		body, contentType := failure{}.at(status)
 		response := &huma.Response{Description: meanings[status], Content: content(registry, contentType, body)}
-		if status == http.StatusServiceUnavailable {
+		if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 			response.Headers = map[string]*huma.Param{"Retry-After": {
 				Description: "Seconds to wait.", Schema: &huma.Schema{Type: huma.TypeInteger},
 			}}
