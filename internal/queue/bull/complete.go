@@ -71,7 +71,8 @@ const (
 // completer lets jobs that end while a call is on its way share the next one. Nobody waits for company: a job that ends
 // alone is sent at once.
 type completer struct {
-	queue *Queue
+	queue   *Queue
+	running func() int // how many jobs run
 
 	mu      sync.Mutex
 	waiting []*completion
@@ -93,10 +94,10 @@ func (co *completer) do(ctx context.Context, c *completion) {
 			return
 		}
 	}
-	// Others that an answer woke together with this one are about to end their jobs, too. This lets them come along; if
-	// there are none, it costs nothing.
-	runtime.Gosched()
-
+	if co.running() > 1 {
+		// Others that an answer woke together with this one are about to end their jobs, too. This lets them come along.
+		runtime.Gosched()
+	}
 	batch := co.with(c)
 	co.queue.completeAll(ctx, batch)
 	co.next()

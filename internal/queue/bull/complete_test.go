@@ -77,7 +77,7 @@ func TestJobsThatEndTogetherShareACall(t *testing.T) {
 		}
 
 		g := newGate(b.queue.client, completeScript)
-		co := &completer{queue: b.queue}
+		co := &completer{queue: b.queue, running: func() int { return n }}
 		all := make([]*completion, n)
 		var done sync.WaitGroup
 		for i, d := range jobs {

@@ -78,7 +78,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		outage:   outage{log: log},
 		slots:    make(chan struct{}, cmp.Or(c.Concurrency, 1)),
 	}
-	r.locks, r.completer = newLocks(c.Queue, &r.outage), &completer{queue: c.Queue}
+	r.locks, r.completer = newLocks(c.Queue, &r.outage), &completer{queue: c.Queue, running: func() int { return len(r.slots) }}
 	return r.run(ctx, cmp.Or(c.Grace, 30*time.Second), c.Express)
 }
 

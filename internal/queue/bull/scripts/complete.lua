@@ -13,11 +13,14 @@ local base, now, points, ttl = argv[1], tonumber(argv[2]), tonumber(argv[3]), ar
 local width = 8
 local jobs = (#argv - 4) / width
 
+local locks, kept = {}, false
+for i = 1, jobs do
+  local at = 5 + (i - 1) * width
+  locks[i] = base .. argv[at] .. ':lock'
+  kept = kept or argv[at + 5] ~= '0'
+end
 -- A script that breaks off leaves what it has written. A key that somebody made something else stops it here.
-call('ZCARD', KEYS[5])
-
-local locks = {}
-for i = 1, jobs do locks[i] = base .. argv[5 + (i - 1) * width] .. ':lock' end
+if kept then call('ZCARD', KEYS[5]) end
 local owners = call('MGET', unpack(locks))
 
 local codes, unlocked, ids = {}, {}, {}
@@ -69,24 +72,39 @@ for i = 1, jobs do
   if codes[i] == 0 then call('PUBLISH', KEYS[5], argv[8 + (i - 1) * width]) end
 end
 
-local taken, dropped, repeatable = {}, {}, false
-for _ = 1, 100 do
-  local wanted = #tokens - #taken
-  if wanted == 0 or repeatable then break end
-  local waiting = call('LRANGE', KEYS[1], -wanted, -1)
-  local popped = {}
+-- pop moves up to `wanted` ids from wait to active, none from a repeatable one on. Returns them, whether fewer waited, and
+-- the id of the repeatable job.
+local function pop(wait, active, wanted)
+  if wanted == 1 then
+    local id = call('RPOPLPUSH', wait, active)
+    if not id then return {}, true, false end
+    if not is_repeatable(id) then return {id}, false, false end
+    call('LREM', active, 1, id)
+    call('RPUSH', wait, id)
+    return {}, false, id
+  end
+  local waiting, popped, met = call('LRANGE', wait, -wanted, -1), {}, false
   for i = #waiting, 1, -1 do
     if is_repeatable(waiting[i]) then
-      repeatable = waiting[i]
+      met = waiting[i]
       break
     end
     popped[#popped + 1] = waiting[i]
   end
   if #popped > 0 then
-    call('LTRIM', KEYS[1], 0, -#popped - 1)
-    call('LPUSH', KEYS[2], unpack(popped))
-    call('ZREM', KEYS[3], unpack(popped))
+    call('LTRIM', wait, 0, -#popped - 1)
+    call('LPUSH', active, unpack(popped))
   end
+  return popped, #waiting < wanted, met
+end
+
+local taken, dropped, repeatable = {}, {}, false
+for _ = 1, 100 do
+  local wanted = #tokens - #taken
+  if wanted == 0 or repeatable then break end
+  local popped, short, met = pop(KEYS[1], KEYS[2], wanted)
+  repeatable = met
+  if #popped > 0 then call('ZREM', KEYS[3], unpack(popped)) end
   for _, id in ipairs(popped) do
     local fields = read(base, KEYS[2], id)
     if fields then
@@ -97,7 +115,7 @@ for _ = 1, 100 do
       dropped[#dropped + 1] = id
     end
   end
-  if #waiting < wanted and not repeatable then
+  if short and not repeatable then
     call('PUBLISH', base .. 'drained', '')
     break
   end
