@@ -32,6 +32,7 @@ type fixture struct {
 	handler http.Handler
 	cfg     facade.Config
 	store   *store.Store
+	path    string // of the database; not on that of another
 	ledger  *ledger
 	bell    *bell
 	// waiting and queueErr are what the queue says of its length.
@@ -84,7 +85,8 @@ func (l *ledger) Seal(ctx context.Context, key string, totals campaign.Totals, n
 
 func newFixture(t *testing.T, changes ...func(*facade.Config)) *fixture {
 	t.Helper()
-	db, err := store.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "test.sqlite"))
+	path := filepath.Join(t.TempDir(), "test.sqlite")
+	db, err := store.Open(t.Context(), "sqlite://"+path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +98,9 @@ func newFixture(t *testing.T, changes ...func(*facade.Config)) *fixture {
 	if err := db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return newFixtureOn(t, db, changes...)
+	f := newFixtureOn(t, db, changes...)
+	f.path = path
+	return f
 }
 
 // newFixtureOn is a facade of its own, with its own ids, on a database that others may be on, too.

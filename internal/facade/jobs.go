@@ -62,12 +62,9 @@ type jobOutput struct{ Body jobAnswer }
 // registerJobs registers the calls about jobs.
 func (f *facade) registerJobs(api huma.API) {
 	operation := func(id, method, path, summary, description string, more ...int) huma.Operation {
-		statuses := append([]int{
-			http.StatusUnauthorized, http.StatusNotFound, http.StatusInternalServerError, http.StatusServiceUnavailable,
-		}, more...)
 		return huma.Operation{
 			OperationID: id, Method: method, Path: path, Summary: summary, Description: description, Tags: []string{tagJobs},
-			Responses: failures(api.OpenAPI().Components.Schemas, statuses...),
+			Responses: failures(api.OpenAPI().Components.Schemas, append(more, http.StatusNotFound)...),
 		}
 	}
 	huma.Register(api, operation("job", http.MethodGet, "/jobs/{id}", "How a job stands",

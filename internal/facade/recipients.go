@@ -8,7 +8,7 @@ import (
 )
 
 type recipientsInput struct {
-	jobInput
+	ID    string `path:"id" doc:"The job's id."` // not embedded: huma sets no member of an embedded type that is not exported
 	After string `query:"after" doc:"next of the page before; the first page without it."`
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"The most entries of a page."`
 }

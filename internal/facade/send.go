@@ -102,9 +102,7 @@ func (f *facade) registerMails(api huma.API) {
 		return huma.Operation{
 			OperationID: id, Method: http.MethodPost, Path: path, Summary: summary, Description: description, Tags: []string{tagMails},
 			DefaultStatus: status, MaxBodyBytes: maxMail, BodyReadTimeout: mailTimeout, SkipValidateParams: true,
-			Responses: failures(registry, http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusConflict,
-				http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
-				http.StatusInternalServerError, http.StatusServiceUnavailable),
+			Responses: failures(registry, mailFailures...),
 		}
 	}
 	send := operation("send", "/send", "Send a mail now",

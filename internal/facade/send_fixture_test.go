@@ -134,7 +134,6 @@ func (q *ringer) Ring(_ context.Context, rings []outbox.Ring) error {
 // stage is a facade that sends: a database, a worker's engine and a relay, in time that passes by itself.
 type stage struct {
 	*fixture
-	path  string
 	db    *database
 	relay *relay
 	queue *ringer
@@ -150,8 +149,9 @@ type option struct {
 func play(t *testing.T, o option, test func(s *stage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &stage{path: filepath.Join(t.TempDir(), "test.sqlite"), relay: &relay{script: map[string][]step{}}, queue: &ringer{}}
-		db, err := store.Open(t.Context(), "sqlite://"+s.path)
+		s := &stage{relay: &relay{script: map[string][]step{}}, queue: &ringer{}}
+		path := filepath.Join(t.TempDir(), "test.sqlite")
+		db, err := store.Open(t.Context(), "sqlite://"+path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,6 +188,7 @@ func play(t *testing.T, o option, test func(s *stage)) {
 			}
 		}()
 		s.fixture = s.again(t, service, o.facade)
+		s.path = path
 		test(s)
 	})
 }
