@@ -258,6 +258,7 @@ func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db 
 		return err
 	}
 	p.group.Go(func() error { return mails.run(serving, func() { gate.open.Store(true) }) })
+	p.group.Go(func() error { return p.keepRecords(ctx, db, s.facade.RecordRetention) })
 	delivery, err := p.newDelivery(workerSettings{worker: s.worker, smtp: s.smtp, sender: s.sender, redis: s.redis}, db, queue, metrics)
 	if err != nil {
 		return err

@@ -104,6 +104,7 @@ func (s *embeddedSettings) run(ctx context.Context, c cli) (err error) {
 			return err
 		}
 		p.group.Go(func() error { return mails.run(serving, func() { gate.open.Store(true) }) })
+		p.group.Go(func() error { return p.keepRecords(ctx, db, s.facade.RecordRetention) })
 		p.group.Go(func() error { return box.Run(ctx) })
 		return delivery.run(ctx)
 	})

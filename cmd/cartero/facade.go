@@ -72,6 +72,7 @@ func runFacade(ctx context.Context, c cli) (err error) {
 			return err
 		}
 		p.group.Go(func() error { return mails.run(serving, func() { gate.open.Store(true) }) })
+		p.group.Go(func() error { return p.keepRecords(ctx, db, o.RecordRetention) })
 		if err := p.checkQueue(ctx, queue); err != nil {
 			return err
 		}
@@ -99,6 +100,7 @@ func (p *process) serveFacade(
 		Version:    version,
 		Ledger:     db,
 		Jobs:       db,
+		Messages:   db,
 		Submission: mails.service,
 		Doorbell:   box,
 		QueueLength: func(ctx context.Context) (int64, error) {

@@ -144,6 +144,8 @@ type Facade struct {
 	MaxInFlight int
 	// SpoolDir takes lists too large for memory while they are checked.
 	SpoolDir string
+	// RecordRetention is how long what came over HTTP is kept after its end; 0 is for ever.
+	RecordRetention time.Duration
 	// Embedded is set by commands that make a key of their own where none is given.
 	Embedded bool
 
@@ -175,6 +177,10 @@ func (o *Facade) Bind(b *Binder) {
 		Variable: "FACADE_SPOOL_DIR",
 		Meaning:  "directory for lists over 1 MiB while they are checked; the system's temporary directory unless set",
 	})
+	b.Duration(&o.RecordRetention, Spec{
+		Variable: "RECORD_RETENTION", Default: "0s",
+		Meaning: "time after its end at which what came over HTTP is removed from the database, 1h or more; 0s keeps it (see docs/records.md)",
+	}, 0, 100*365*24*time.Hour)
 }
 
 // Validate implements Area. It derives Policies from what API_KEY_POLICY says.
@@ -186,6 +192,9 @@ func (o *Facade) Validate() (err error) {
 		if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			return SettingError{"API_KEY", "must be visible ASCII characters without blanks, since it travels in an HTTP header"}
 		}
+	}
+	if o.RecordRetention > 0 && o.RecordRetention < time.Hour {
+		return SettingError{"RECORD_RETENTION", "must be 0s or at least 1h: a repeated Idempotency-Key is known for this long"}
 	}
 	o.Policies, err = parseKeyPolicies(o.policy, o.Keys)
 	return err
