@@ -107,7 +107,7 @@ func failedForNow(status int, text string) error {
 }
 
 func init() { //nolint:gochecknoinits // huma has one constructor of errors for all APIs
-	huma.NewError = newError //nolint:reassign // it is meant to be
+	huma.NewError = newError
 }
 
 // newError says what huma found, in the words that the other routes have for it.

@@ -72,9 +72,12 @@ func (r *relay) addressees() []string {
 	return all
 }
 
+// vetoed is the verdict where beforeDot refused.
+var vetoed = mail.Verdict{Outcome: mail.Temporary, Phase: mail.PhaseData, Scope: mail.ScopeRecipient, Category: mail.CategoryOther}
+
 func accept(_ context.Context, beforeDot func() error) mail.Verdict {
 	if err := beforeDot(); err != nil {
-		return mail.Verdict{Outcome: mail.Temporary, Phase: mail.PhaseData, Scope: mail.ScopeRecipient, Category: mail.CategoryOther}
+		return vetoed
 	}
 	return mail.Verdict{Outcome: mail.Sent, Phase: mail.PhaseDot, Code: 250}
 }
@@ -84,7 +87,7 @@ func says(v mail.Verdict) step {
 	return func(_ context.Context, beforeDot func() error) mail.Verdict {
 		if v.Phase == mail.PhaseDot {
 			if err := beforeDot(); err != nil {
-				return accept(context.Background(), beforeDot)
+				return vetoed
 			}
 		}
 		return v

@@ -1,6 +1,7 @@
 package facade_test
 
 import (
+	"maps"
 	"net/http"
 	"testing"
 
@@ -23,10 +24,8 @@ func TestIdempotentMails(t *testing.T) {
 					t.Fatalf("%d %s", first.Status, first.Body)
 				}
 				again := first
-				again.Header = map[string]string{"Idempotent-Replayed": "true"}
-				for name, value := range first.Header {
-					again.Header[name] = value
-				}
+				again.Header = maps.Clone(first.Header)
+				again.Header["Idempotent-Replayed"] = "true"
 				other := s.again(s.t, newMails(s.t, s.db.Store), nil)
 				if path == "/send" {
 					other = s.fixture // it has no relay

@@ -199,11 +199,13 @@ func TestSendAsync(t *testing.T) {
 		{"the queue is away", func(s *stage) { s.queue.err, s.queueErr = errAway, errAway }, queued, waits, nil},
 		{
 			"the queue is full", func(s *stage) { s.waiting = 100 },
-			reply{http.StatusServiceUnavailable, headers("Retry-After", "5"), `{"ok":false,"error":"the queue is full: try again later"}`}, nil, nil,
+			reply{http.StatusServiceUnavailable, headers("Retry-After", "5"), `{"ok":false,"error":"the queue is full: try again later"}`},
+			nil, nil,
 		},
 		{
 			"the database is away", func(s *stage) { s.db.away.Store(true) },
-			reply{http.StatusServiceUnavailable, headers("Retry-After", "5"), `{"ok":false,"error":"the database is not available: try again later"}`}, nil, nil,
+			reply{http.StatusServiceUnavailable, headers("Retry-After", "5"), `{"ok":false,"error":"the database is not available: try again later"}`},
+			nil, nil,
 		},
 	}
 	for _, tt := range tests {

@@ -1,6 +1,7 @@
 package facade_test
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"testing"
@@ -130,9 +131,7 @@ func TestSend(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			play(t, option{}, func(s *stage) {
-				for address, steps := range tt.script {
-					s.relay.script[address] = steps
-				}
+				maps.Copy(s.relay.script, tt.script)
 				if diff := cmp.Diff(answered(tt.status, campaignKey, tt.body), s.do(to("/send", mailTo(tt.to)))); diff != "" {
 					t.Errorf("answer (-want +got):\n%s", diff)
 				}
