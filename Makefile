@@ -140,12 +140,16 @@ test-interop: $(BIN)/gotestsum build control-plane ## Of these tests, those agai
 race: $(BIN)/gotestsum ## Run the tests that need nothing installed with the race detector (needs a C compiler).
 	@CGO_ENABLED=1 hack/gotest -race -short -timeout 20m $(GO_TEST_FLAGS) $(PKG)
 
-# More flags for the benchmark: make bench-queue BENCH_FLAGS='-rounds 9 -json bench.json'; -help lists them.
+# More flags for a benchmark: make bench-queue BENCH_FLAGS='-rounds 9 -json bench.json'; -help lists them.
 BENCH_FLAGS ?=
 
 .PHONY: bench-queue
 bench-queue: ## Measure the queue against npm bull on one Redis (needs Node.js; some two minutes); see docs/benchmarks.md.
 	@TEST_DATABASE_URL=none hack/services/run -- go run ./test/bench/queue $(BENCH_FLAGS)
+
+.PHONY: bench-facade
+bench-facade: build ## Measure the HTTP facade against a FastAPI service (installs Python packages; some four minutes); see docs/benchmarks.md.
+	@hack/services/run --real -- go run ./test/bench/facade $(BENCH_FLAGS)
 
 ##@ Tools
 
