@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"unicode/utf8"
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,6 +17,10 @@ import (
 	"github.com/cartero-mail/cartero/internal/submit"
 	"github.com/cartero-mail/cartero/internal/worker"
 )
+
+// maxCategory is the longest message_type, in characters. The schema's limits are checked again where a request is used: JSON
+// may spell a member's name in another case than the schema does.
+const maxCategory = 191
 
 // mailPriority puts single mails before campaigns in the queue.
 const mailPriority = 1
@@ -190,7 +195,9 @@ func (f *facade) submission(in *sendInput, call string) (campaign.Submission, []
 		CreatedAt:  f.Now().UTC(),
 	}
 	if request.MessageType != nil {
-		m.Category = *request.MessageType
+		if m.Category = *request.MessageType; utf8.RuneCountInString(m.Category) > maxCategory {
+			check.refuse("string_too_long", fmt.Sprintf("must have at most %d characters", maxCategory), "message_type")
+		}
 	}
 	return m, check.problems
 }
@@ -199,6 +206,10 @@ func (f *facade) submission(in *sendInput, call string) (campaign.Submission, []
 func (c *campaignRequest) addresses(to addressList) []campaign.Recipient {
 	var all []campaign.Recipient
 	seen := map[string]bool{}
+	if len(to.addresses) > campaign.MaxSubmission {
+		c.note(wrong("too_long", fmt.Sprintf("must have at most %d entries", campaign.MaxSubmission), "to"))
+		return nil
+	}
 	for i, text := range to.addresses {
 		address, err := recipients.ParseAddress(text)
 		if err != nil {
