@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -151,7 +152,8 @@ func TestStopFacade(t *testing.T) {
 				}
 				<-released
 			})
-			t.Cleanup(func() { relay.OnMail(nil) })
+			release := sync.OnceFunc(func() { close(released) })
+			t.Cleanup(release) // before the relay is closed, which waits for its mails
 			facade := harness.Start(t, services.Env().With(relay.Env()).With(harness.Env{
 				"API_KEY": aloneKey, "SERVICE_HOST": "127.0.0.1", "SERVICE_PORT": "0", "SMTP_FROM": harness.Sender, "LOG_FORMAT": "text",
 				"METRICS_BIND_ADDRESS": "0", "WORKER_JOURNAL_DIR": t.TempDir(), "SMTP_MAX_CONNECTIONS": fmt.Sprint(connections),
@@ -174,7 +176,7 @@ func TestStopFacade(t *testing.T) {
 				}
 				return err != nil
 			})
-			close(released)
+			release()
 			for range people {
 				if answer := <-answers; answer != "200 OK" {
 					t.Errorf("POST /send = %s, want 200 OK", answer)
