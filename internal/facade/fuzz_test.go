@@ -157,29 +157,25 @@ func lines(text string) string {
 	return strings.TrimRight(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
 }
 
-// TestLimitsHoldInAnyCase: JSON may spell a member's name in another case than the schema, whose limits do not see it then.
-func TestLimitsHoldInAnyCase(t *testing.T) {
+// TestMembersInAnotherCaseMeanNothing: encoding/json would take TO for to, past the limits of the schema, which knows to alone.
+func TestMembersInAnotherCaseMeanNothing(t *testing.T) {
 	t.Parallel()
 	var many strings.Builder
 	for i := range 101 {
 		fmt.Fprintf(&many, `,"a%d@b.example"`, i)
 	}
-	tests := map[string]string{
-		`{"to":"a@b.example","TO":[` + many.String()[1:] + `],"subject":"s","body":"b"}`:                                     "to: must have at most 100 entries",
-		`{"to":"a@b.example","subject":"s","body":"b","message_type":"m","Message_Type":"` + strings.Repeat("ñ", 192) + `"}`: "message_type: must have at most 191 characters",
-		`{"to":"a@b.example","subject":"s","body":"b","BODY":"` + strings.Repeat("b", facade.MaxContent+1) + `"}`:            "body: must have at most 2097152 bytes",
-	}
 	w := newWire(t, smtptest.Script{}, quiet, nil)
-	for body, want := range tests {
-		for _, path := range []string{"/send", "/send_async"} {
-			status, answer := w.post(path, body)
-			if status != http.StatusUnprocessableEntity || !strings.Contains(answer, want) {
-				t.Errorf("%s: answer %d, want %s: %s", path, status, want, answer[:min(len(answer), 500)])
-			}
+	for _, body := range []string{
+		`{"to":"a@b.example","TO":[` + many.String()[1:] + `],"subject":"s","body":"b"}`,
+		`{"to":"a@b.example","subject":"s","body":"b","message_type":"m","Message_Type":"` + strings.Repeat("ñ", 192) + `"}`,
+		`{"to":"a@b.example","subject":"s","body":"b","BODY":"` + strings.Repeat("b", facade.MaxContent+1) + `"}`,
+	} {
+		if status, answer := w.post("/send", body); status != http.StatusOK {
+			t.Errorf("answer %d: %s", status, answer[:min(len(answer), 500)])
 		}
-	}
-	if taken := w.taken(); len(taken) > 0 {
-		t.Errorf("%d mails are on the wire", len(taken))
+		if taken := w.taken(); len(taken) != 1 {
+			t.Errorf("%d mails are on the wire, want 1", len(taken))
+		}
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"unicode/utf8"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -18,8 +18,7 @@ import (
 	"github.com/cartero-mail/cartero/internal/worker"
 )
 
-// maxCategory is the longest message_type, in characters. The schema's limits are checked again where a request is used: JSON
-// may spell a member's name in another case than the schema does.
+// maxCategory is the longest message_type, in characters. The schema's limits are checked again where a request is used.
 const maxCategory = 191
 
 // mailPriority puts single mails before campaigns in the queue.
@@ -63,6 +62,25 @@ type sendRequest struct {
 	MessageType *string     `json:"message_type,omitempty" nullable:"true" maxLength:"191" doc:"A category, stored with the mail."`
 	ContentType *string     `json:"content_type,omitempty" nullable:"true" doc:"text/plain or text/html."`
 	From        *string     `json:"from,omitempty" nullable:"true" doc:"The sender; the server's own unless given."`
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Names count as they are written: To is a member that means nothing, and
+// encoding/json would take it for to.
+func (r *sendRequest) UnmarshalJSON(text []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return err
+	}
+	for name, target := range map[string]any{
+		"to": &r.To, "subject": &r.Subject, "body": &r.Body, "message_type": &r.MessageType, "content_type": &r.ContentType, "from": &r.From,
+	} {
+		if value, ok := members[name]; ok {
+			if err := json.Unmarshal(value, target); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 type sendInput struct {

@@ -41,6 +41,7 @@ func TestSendMakesTheMail(t *testing.T) {
 		{"a sender", `"body":"Hello","from":"Shop <shop@example.com>"`, "Shop", plain},
 		{"null where it may be", `"body":"Hello","content_type":null,"from":null,"message_type":null`, "News", plain},
 		{"members that mean nothing", `"body":"Hello","cc":["x@example.com"],"priority":{"a":1}`, "News", plain},
+		{"members in other spellings", `"body":"Hello","TO":"x@example.com","Subject":5,"From":"Shop <shop@example.com>"`, "News", plain},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -51,6 +52,9 @@ func TestSendMakesTheMail(t *testing.T) {
 					t.Fatalf("%d %s, %d mails", got.Status, got.Body, len(s.relay.sent))
 				}
 				raw := s.relay.sent[0]
+				if !strings.HasPrefix(raw, "a@example.com\n") {
+					t.Errorf("sent to another: %.40s", raw)
+				}
 				if from := headerOf(raw, "From"); !strings.Contains(from, tt.from) {
 					t.Errorf("From: %s, want %s", from, tt.from)
 				}
