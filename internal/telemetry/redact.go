@@ -10,6 +10,7 @@ import (
 const (
 	maskedAddress = "[address]"
 	maskedSecret  = "[redacted]"
+	maskedValue   = "[value]"
 )
 
 // minSecret is the length below which a value is not searched for: masking "a" would leave no readable line.
@@ -25,6 +26,9 @@ var (
 	mailbox = regexp.MustCompile(`(?:"[^"\s][^"]*"|[^\s@<>(),;:"'\[\]{}|\\]+)@[^\s@<>(),;:"'\[\]{}|\\/&?#]+`)
 	// encodedMailbox is an address in a URL.
 	encodedMailbox = regexp.MustCompile(`[^\s@<>(),;:"'\[\]{}|\\/&?#=]+%40[^\s@<>(),;:"'\[\]{}|\\/&?#]+`)
+	// quotedValue is where MySQL and MariaDB quote a value of a row in an error: errors 1062, 1292 and 1366 among others. A
+	// value may hold quotes itself.
+	quotedValue = regexp.MustCompile(`(?s)(Duplicate entry |[Ii]ncorrect [^':]*value:? )'(?:.*'( for (?:key|column))|.*)`)
 	// moduleVersion is a path in a Go stack trace, which reads like an address and is none.
 	moduleVersion = regexp.MustCompile(`/[^@]*@v[0-9]+\.[0-9]+\.[0-9]+`)
 )
@@ -58,8 +62,11 @@ func (r *Redactor) Redact(text string) string {
 	return Redact(text)
 }
 
-// Redact masks e-mail addresses and credentials in URLs.
+// Redact masks e-mail addresses, credentials in URLs, and values that errors of a database quote.
 func Redact(text string) string {
+	if strings.Contains(text, "entry '") || strings.Contains(text, "value: '") || strings.Contains(text, "value '") {
+		text = quotedValue.ReplaceAllString(text, "$1"+maskedValue+"$2")
+	}
 	if !strings.Contains(text, "@") && !strings.Contains(text, "%40") {
 		return text
 	}
