@@ -70,6 +70,9 @@ func (h *redactingHandler) attrs(attrs []slog.Attr) []slog.Attr {
 	return clean
 }
 
+// withoutDashes makes the spellings of a key one. Made once: it is asked for each attribute of each line.
+var withoutDashes = strings.NewReplacer("-", "", "_", "")
+
 // secretKeys are attributes whose value is masked whatever it is. In lower case, without separators.
 var secretKeys = map[string]bool{
 	"password": true, "passwd": true, "secret": true, "apikey": true, "xapikey": true, "authorization": true, "token": true,
@@ -77,7 +80,7 @@ var secretKeys = map[string]bool{
 }
 
 func (h *redactingHandler) attr(a slog.Attr) slog.Attr {
-	if secretKeys[strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(a.Key))] {
+	if secretKeys[withoutDashes.Replace(strings.ToLower(a.Key))] {
 		return slog.String(a.Key, maskedSecret)
 	}
 	value := a.Value.Resolve()
