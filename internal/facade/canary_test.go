@@ -111,7 +111,7 @@ func quotesOf(answers string) string {
 func TestFaultsTellNobody(t *testing.T) {
 	t.Parallel()
 	quoting := []error{
-		&mysql.MySQLError{Number: 1062, Message: "Duplicate entry 'canary-subject-" + canaryMail + "' for key 'Recipient.canary'"},
+		&mysql.MySQLError{Number: 1062, Message: "Duplicate entry 'canary-subject-" + canaryMail + "' for key 'Recipient.x'"},
 		&mysql.MySQLError{Number: 1062, Message: "Duplicate entry 'canary's-subject' for key 'EmailJob.x'"},
 		&mysql.MySQLError{Number: 1366, Message: "Incorrect string value: 'canary-body' for column `worker_db`.`EmailJob`.`body` at row 1"},
 		&mysql.MySQLError{Number: 1292, Message: "Incorrect datetime value: 'canary-value' for column 'x' at row 1"},

@@ -65,7 +65,7 @@ func (r *Redactor) Redact(text string) string {
 // Redact masks e-mail addresses, credentials in URLs, and values that errors of a database quote.
 func Redact(text string) string {
 	if strings.Contains(text, "entry '") || strings.Contains(text, "value: '") || strings.Contains(text, "value '") {
-		text = quotedValue.ReplaceAllString(text, "$1"+maskedValue+"$2")
+		text = quotedValue.ReplaceAllString(text, "${1}'"+maskedValue+"'${2}")
 	}
 	if !strings.Contains(text, "@") && !strings.Contains(text, "%40") {
 		return text

@@ -29,7 +29,7 @@ func TestRedact(t *testing.T) {
 		{"nothing to hide", "nothing to hide"},
 		{"550 5.1.1 <ana.lopez+news@example.com>: no such user", "550 5.1.1 <[address]>: no such user"},
 		{"RCPT TO:<ana@example.com>", "RCPT TO:<[address]>"},
-		{"Duplicate entry 'ana@example.com' for key", "Duplicate entry '[address]' for key"},
+		{"Duplicate entry 'ana@example.com' for key", "Duplicate entry '[value]' for key"},
 		{"ana@example.com,bob@example.com;eve@[127.0.0.1]", "[address],[address];eve@[127.0.0.1]"},
 		{`"ana lópez"@example.com and josé@correo.españa`, "[address] and [address]"},
 		{"https://x.test/unsubscribe?e=ana%40example.com&l=1", "https://x.test/unsubscribe?e=[address]&l=1"},
