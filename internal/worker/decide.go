@@ -129,8 +129,8 @@ func backoff(v mail.Verdict, attempts int, policy RetryPolicy, random func() flo
 		ceiling *= 2
 	}
 	wait := time.Duration(random() * float64(min(ceiling, policy.MaxBackoff)))
-	if greylisted(v) {
-		wait = max(wait, policy.GreylistDelay)
+	if greylisted(v) { // the policy's word, not the verdict's guess: somebody may be waiting for the outcome
+		return max(wait, policy.GreylistDelay, time.Second)
 	}
 	return max(wait, v.RetryAfter, time.Second)
 }

@@ -21,6 +21,7 @@ const (
 type system struct {
 	client
 
+	t     *testing.T
 	relay *harness.Relay
 }
 
@@ -38,7 +39,7 @@ var systems = []struct {
 }
 
 // onEachSystem tells a story on all systems at once.
-func onEachSystem(t *testing.T, worked bool, more harness.Env, story func(t *testing.T, s system)) {
+func onEachSystem(t *testing.T, worked bool, more harness.Env, story func(s system)) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs Python, MariaDB and Redis")
@@ -47,7 +48,7 @@ func onEachSystem(t *testing.T, worked bool, more harness.Env, story func(t *tes
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			relay := harness.StartRelay(t)
-			story(t, system{client: s.start(t, relay, worked, more), relay: relay})
+			story(system{t: t, client: s.start(t, relay, worked, more), relay: relay})
 		})
 	}
 }

@@ -48,7 +48,7 @@ func parse(args []string, usage io.Writer) (settings, error) {
 	flags.StringVar(&s.dir, "dir", "", "the `directory` for SQLite's files and logs, the system's temporary one unless told")
 	flags.IntVar(&s.rounds, "rounds", 3, "how often each call is measured on each side: an odd number")
 	flags.DurationVar(&s.window, "window", 1500*time.Millisecond, "how long each load lasts")
-	flags.IntVar(&s.conns, "conns", 64, "kept connections")
+	flags.IntVar(&s.conns, "conns", 256, "kept connections")
 	flags.BoolVar(&s.worker, "worker", false, "also run `cartero worker`, which sends what /send_async queues, while that is measured")
 	flags.StringVar(&s.only, "run", "", "only the calls whose path matches this `pattern`")
 	flags.StringVar(&s.json, "json", "", "also write the report, with every value, to this `file`")

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -79,8 +80,8 @@ func (b *bench) start(ctx context.Context, s side) (_ *service, err error) {
 func (b *bench) startCartero(ctx context.Context, s side, dir string, env map[string]string) (_ *service, err error) {
 	var undo []func() error
 	stop := func() (err error) {
-		for i := len(undo) - 1; i >= 0; i-- {
-			err = errors.Join(err, undo[i]())
+		for _, step := range slices.Backward(undo) {
+			err = errors.Join(err, step())
 		}
 		return err
 	}
@@ -89,11 +90,13 @@ func (b *bench) startCartero(ctx context.Context, s side, dir string, env map[st
 			err = errors.Join(err, stop())
 		}
 	}()
+	clean := context.WithoutCancel(ctx) // an interrupt is no reason to leave anything behind
 	undo = append(undo, func() error { return os.RemoveAll(dir) })
 	running := &service{stop: stop, behind: []int{b.redisPID}}
 	prefix := "bench-" + uuid.NewString()[:8]
-	undo = append(undo, func() error { return b.forget(prefix) })
+	undo = append(undo, func() error { return b.forget(clean, prefix) })
 	env["REDIS_URL"], env["BULL_PREFIX"], env["METRICS_BIND_ADDRESS"] = b.redisURL, prefix, "0"
+	env["FACADE_MAX_IN_FLIGHT"] = strconv.Itoa(b.settings.conns + 1) // one more asks whether it is there
 	env["SERVICE_HOST"], env["SERVICE_PORT"], env["HEALTH_PROBE_BIND_ADDRESS"] = "127.0.0.1", "0", "0"
 	if env["DATABASE_URL"] = "sqlite://" + filepath.Join(dir, "cartero.db"); s == onMariaDB {
 		var drop func() error
@@ -134,8 +137,8 @@ func (b *bench) launch(dir, command string, env map[string]string) (cmd *exec.Cm
 	if err != nil {
 		return nil, "", err
 	}
-	defer func() { _ = file.Close() }()            // the process has its own
-	cmd = exec.Command(b.settings.cartero, command) //nolint:noctx // end ends it
+	defer func() { _ = file.Close() }() // the process has its own
+	cmd = exec.Command(b.settings.cartero, command)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, file, file
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
@@ -223,7 +226,7 @@ func (b *bench) createDatabase(ctx context.Context) (of string, drop func() erro
 	}
 	server.Path = "/" + name
 	return server.String(), func() error {
-		_, err := b.admin.ExecContext(context.Background(), "DROP DATABASE `"+name+"`")
+		_, err := b.admin.ExecContext(context.WithoutCancel(ctx), "DROP DATABASE `"+name+"`")
 		return err
 	}, nil
 }
@@ -269,8 +272,7 @@ func (b *bench) openServers(ctx context.Context) error {
 }
 
 // forget deletes the keys with a prefix.
-func (b *bench) forget(prefix string) error {
-	ctx := context.Background()
+func (b *bench) forget(ctx context.Context, prefix string) error {
 	var cursor uint64
 	for {
 		keys, next, err := b.redis.Scan(ctx, cursor, prefix+":*", 5000).Result()

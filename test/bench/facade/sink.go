@@ -109,7 +109,7 @@ func startSink() (*sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{cmd: exec.Command(self)} //nolint:noctx // it ends with its input
+	s := &sink{cmd: exec.Command(self)}
 	s.cmd.Env = append(os.Environ(), sinkVariable+"=1")
 	s.cmd.Stderr = os.Stderr
 	if s.in, err = s.cmd.StdinPipe(); err != nil {

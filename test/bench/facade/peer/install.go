@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -73,8 +74,9 @@ func install(ctx context.Context) error {
 	if os.Getuid() != 0 {
 		root = []string{"sudo", "-n"}
 	}
-	update := append(root, "apt-get", "update", "-qq")
-	add := append(append(root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends"), packages...)
+	update := slices.Concat(root, []string{"apt-get", "update", "-qq"})
+	add := slices.Concat(root,
+		[]string{"env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq", "--no-install-recommends"}, packages)
 	for _, command := range [][]string{update, add} {
 		if output, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("%v: %w\n%s", command, err, output)

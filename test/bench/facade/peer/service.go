@@ -50,7 +50,7 @@ func Start(ctx context.Context, dir string, env map[string]string) (*Service, er
 	defer func() { _ = output.Close() }() // the process has its own
 
 	s := &Service{URL: "http://127.0.0.1:" + port, ended: make(chan struct{})}
-	s.cmd = exec.Command(interpreter, script) //nolint:noctx // Stop ends it
+	s.cmd = exec.Command(interpreter, script)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = dir, output, output
 	s.cmd.Env = append(os.Environ(), "SERVICE_HOST=127.0.0.1", "SERVICE_PORT="+port, "DATABASE_PATH="+filepath.Join(dir, "mails.db"))
 	for name, value := range env {

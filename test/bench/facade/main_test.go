@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestMain is the SMTP sink when the benchmark starts this program again.
+func TestMain(m *testing.M) {
+	if os.Getenv(sinkVariable) == "" {
+		os.Exit(m.Run())
+	}
+	if err := serveSink(context.Background(), os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// TestRun measures hardly anything, so that the benchmark works on the day it is wanted.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs Python, MariaDB and Redis")
+	}
+	if os.Getenv("TEST_REDIS_URL") == "" || os.Getenv("TEST_DATABASE_URL") == "" {
+		t.Fatal("TEST_REDIS_URL or TEST_DATABASE_URL is not set: run `make test`, which starts them")
+	}
+	dir := t.TempDir()
+	program, file := filepath.Join(dir, "cartero"), filepath.Join(dir, "bench.json")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../../cmd/cartero")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building cartero: %v\n%s", err, output)
+	}
+	var out bytes.Buffer
+	args := []string{"-cartero", program, "-dir", dir, "-rounds", "1", "-window", "300ms", "-conns", "4", "-worker", "-json", file}
+	if err := run(t.Context(), args, &out, t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got report
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range got.Rows[:6] { // processor time has a grain of 10 ms
+		for i, s := range row.Sides {
+			if s == nil || s.Median <= 0 {
+				t.Errorf("%s, %s: not measured", row.Name, side(i))
+			}
+		}
+		if !strings.Contains(out.String(), row.Name) {
+			t.Errorf("%s is missing in what was printed", row.Name)
+		}
+	}
+}
+
+func TestRows(t *testing.T) {
+	t.Parallel()
+	rates := func(values ...float64) (all []sample) {
+		for _, value := range values {
+			all = append(all, sample{Rate: value, P99: 10 / value})
+		}
+		return all
+	}
+	table := rows([]endpoint{send}, found{send.path: {rates(2, 1, 4), rates(20, 10, 30), rates(3, 1, 2)}})
+	want := row{
+		Section: sectionRate, Name: "/send", Target: 8,
+		Sides: [sides]*series{
+			{Median: 2, Min: 1, Max: 4, Values: []float64{2, 1, 4}, Ratio: 1},
+			{Median: 20, Min: 10, Max: 30, Values: []float64{20, 10, 30}, Ratio: 10},
+			{Median: 2, Min: 1, Max: 3, Values: []float64{3, 1, 2}, Ratio: 1},
+		},
+	}
+	if diff := cmp.Diff(want, table[0]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	p99 := table[2]
+	if !table[0].met(onSQLite) || table[0].met(onMariaDB) || !p99.met(onSQLite) || p99.met(onMariaDB) {
+		t.Errorf("rates %+v or latencies %+v are judged wrongly", table[0], p99)
+	}
+}
+
+// TestLoad: all arrivals are asked for, and each answer is judged.
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-API-Key") != apiKey || r.URL.Path != "/send" {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	t.Cleanup(server.Close)
+	l := load{address: server.Listener.Addr().String(), request: request("/send", "{}"), want: http.StatusOK, conns: 2}
+	o, err := l.at(t.Context(), 200, 100*time.Millisecond)
+	if err != nil || o.answered != 20 || len(o.latencies) != 20 || o.failure != nil {
+		t.Errorf("got %+v, %v", o, err)
+	}
+	l.want = http.StatusAccepted
+	if o, err := l.closed(t.Context(), 10*time.Millisecond); err != nil || o.answered != 0 || o.failure == nil {
+		t.Errorf("with a wrong status: got %+v, %v", o, err)
+	}
+}
+
+func TestSustained(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		o    outcome
+		want bool
+	}{
+		"in time":     {outcome{offered: 10, answered: 10, elapsed: time.Second}, true},
+		"behind":      {outcome{offered: 10, answered: 10, elapsed: 1200 * time.Millisecond}, false},
+		"not all":     {outcome{offered: 10, answered: 9, elapsed: time.Second}, false},
+		"with errors": {outcome{offered: 10, answered: 10, elapsed: time.Second, failure: errors.New("no")}, false},
+	} {
+		if got := c.o.sustained(time.Second); got != c.want {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	good := []string{"-redis", "redis://127.0.0.1", "-database", "mysql://127.0.0.1"}
+	if _, err := parse(good, t.Output()); err != nil {
+		t.Error(err)
+	}
+	for name, args := range map[string][]string{
+		"even rounds": append(good, "-rounds", "2"), "stray argument": append(good, "more"), "unknown flag": {"-what"},
+		"no Redis": {"-redis", "", "-database", "mysql://127.0.0.1"}, "no connections": append(good, "-conns", "0"),
+	} {
+		if _, err := parse(args, t.Output()); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// TestSink talks as a client that sends commands together.
+func TestSink(t *testing.T) {
+	t.Parallel()
+	here, there := net.Pipe()
+	t.Cleanup(func() { _ = here.Close() })
+	done := make(chan struct{})
+	var mails atomic.Int64
+	go func() {
+		defer close(done)
+		sinkSession(there, &mails)
+		_ = there.Close()
+	}()
+	replies := make(chan string)
+	go func() {
+		var all bytes.Buffer
+		_, _ = all.ReadFrom(here)
+		replies <- all.String()
+	}()
+	_, err := here.Write([]byte("EHLO me\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n..\r\nText\r\n.\r\nQUIT\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	if got := <-replies; !strings.HasSuffix(got, "354 Go on\r\n250 2.0.0 Taken\r\n221 2.0.0 Bye\r\n") || mails.Load() != 1 {
+		t.Errorf("got %q, %d mails", got, mails.Load())
+	}
+}
