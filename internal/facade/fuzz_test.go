@@ -1,6 +1,7 @@
 package facade_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"encoding/base64"
 
 	"github.com/google/go-cmp/cmp"
 

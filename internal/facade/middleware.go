@@ -124,7 +124,7 @@ func (f *facade) recovering(next http.HandlerFunc) http.HandlerFunc {
 // panicCause says what a panic was about without what may come from a request: the text of an error of the runtime, the type
 // of any other value.
 func panicCause(cause any) string {
-	if err, ok := cause.(runtime.Error); ok { //nolint:errorlint // a wrapped one has a text around it
+	if err, ok := cause.(runtime.Error); ok {
 		return err.Error()
 	}
 	return fmt.Sprintf("%T", cause)

@@ -59,51 +59,51 @@ func (j *journal) String() string {
 }
 
 // newWire starts one. logger makes the logger of all parts, which writes to the wire's log.
-func newWire(t testing.TB, script smtptest.Script, logger func(io.Writer) *slog.Logger, change func(*facade.Config)) *wire {
-	t.Helper()
-	w := &wire{t: t, queue: &ringer{}, bell: &bell{}, log: &journal{}, registry: prometheus.NewRegistry()}
+func newWire(tb testing.TB, script smtptest.Script, logger func(io.Writer) *slog.Logger, change func(*facade.Config)) *wire {
+	tb.Helper()
+	w := &wire{t: tb, queue: &ringer{}, bell: &bell{}, log: &journal{}, registry: prometheus.NewRegistry()}
 	script.OnEntry = func(e smtptest.Entry) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.sent = append(w.sent, e)
 	}
-	relay := smtptest.Start(t, script)
+	relay := smtptest.Start(tb, script)
 	pool, err := smtp.NewPool(smtp.Config{Host: relay.Host(), Port: relay.Port()})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	db, err := store.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "test.sqlite"))
+	db, err := store.Open(tb.Context(), "sqlite://"+filepath.Join(tb.TempDir(), "test.sqlite"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	if err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
+	if err := db.Migrate(tb.Context()); err != nil {
+		tb.Fatal(err)
 	}
 	log := logger(w.log)
 	metrics := telemetry.NewWorkerMetrics(w.registry)
 	engine, err := worker.New(worker.Config{
-		Store: db, Sender: pool, Compose: compose.Compose, JournalDir: filepath.Join(t.TempDir(), "journal"), Logger: log,
+		Store: db, Sender: pool, Compose: compose.Compose, JournalDir: filepath.Join(tb.TempDir(), "journal"), Logger: log,
 		Retry: worker.RetryPolicy{MaxAttempts: 1, InitialBackoff: time.Second, MaxBackoff: time.Second, MaxAge: time.Minute, GreylistDelay: time.Second},
 		Hooks: worker.Hooks{OnSend: func(took time.Duration, _ mail.Outcome) { metrics.Phase("send", took) }, OnRescue: metrics.Recovered},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	if err := engine.Start(t.Context()); err != nil {
-		t.Fatal(err)
+	if err := engine.Start(tb.Context()); err != nil {
+		tb.Fatal(err)
 	}
 	service, err := submit.New(submit.Config{Store: db, Queue: w.queue, Sender: engine, Logger: log})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- service.Run(ctx) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		stop()
 		for _, err := range []error{<-ended, engine.Stop(context.Background()), pool.Close(), db.Close()} {
 			if err != nil {
-				t.Error(err)
+				tb.Error(err)
 			}
 		}
 	})
@@ -117,7 +117,7 @@ func newWire(t testing.TB, script smtptest.Script, logger func(io.Writer) *slog.
 		change(&cfg)
 	}
 	if w.handler, err = facade.New(cfg); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return w
 }
