@@ -143,7 +143,10 @@ func (q *Queue) completeAll(ctx context.Context, all []*completion) {
 		args = append(args, c.job.ID, c.job.token, c.value, c.event, age, count, c.job.debounceID, c.next)
 	}
 	reply, err := completeScript.Run(ctx, q.client,
-		[]string{k.wait(), k.active(), k.priority(), k.stalled(), k.completed(), k.metrics(StateCompleted)}, args...).Slice()
+		[]string{
+			k.wait(), k.active(), k.priority(), k.stalled(), k.completed(), k.metrics(StateCompleted),
+			q.activeChannel(),
+		}, args...).Slice()
 	if err == nil && (len(reply) != 4 || len(asSlice(reply[0])) != len(all)) {
 		err = errors.New("the script's answer is not one to these jobs")
 	}

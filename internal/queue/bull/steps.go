@@ -59,7 +59,10 @@ func (q *Queue) Take(ctx context.Context, id string) (Taken, error) {
 	k, token, start := q.keys, q.newToken(), time.Now()
 	limit, duration, grouped := q.config.Limiter.args()
 	reply, err := takeScript.Run(ctx, q.client,
-		[]string{k.wait(), k.active(), k.priority(), k.stalled(), k.delayed(), k.limiter(), k.paused(), k.metaPaused()},
+		[]string{
+			k.wait(), k.active(), k.priority(), k.stalled(), k.delayed(), k.limiter(), k.paused(), k.metaPaused(),
+			q.activeChannel(),
+		},
 		k.base, id, token, q.config.LockDuration.Milliseconds(), q.now(), limit, duration, grouped).Slice()
 	if err != nil {
 		return Taken{}, fmt.Errorf("taking a job of queue %s: %w", q.config.Queue, err)
@@ -77,6 +80,9 @@ func (q *Queue) Take(ctx context.Context, id string) (Taken, error) {
 func (q *Queue) newToken() string {
 	return q.token + ":" + strconv.FormatUint(q.runs.Add(1), 10)
 }
+
+// activeChannel is where this queue tells that a job runs. Bull's listeners subscribe to whatever comes after the '@'.
+func (q *Queue) activeChannel() string { return q.keys.active() + "@" + q.token }
 
 // leftovers reads what taking jobs brought beside them: ids that were dropped, and a repeatable job that was met.
 func (q *Queue) leftovers(ids, repeatable any) (dropped []string, refused *DialectError) {

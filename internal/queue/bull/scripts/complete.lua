@@ -1,6 +1,6 @@
 -- complete ends active jobs well, and takes as many of the next ones as it is asked for, all in one step: one call for a
 -- busy worker's jobs costs a fraction of a call for each.
--- KEYS: 1 wait, 2 active, 3 priority, 4 stalled, 5 completed, 6 metrics:completed
+-- KEYS: 1 wait, 2 active, 3 priority, 4 stalled, 5 completed, 6 metrics:completed, 7 the channel active@
 -- ARGV: 1 base, 2 now (ms), 3 how many minutes of metrics are kept, 4 lock time (ms), then for each job: id, token,
 --       result (JSON), event (JSON), age (s) and count of what is kept, debounce id or '', token of the run that is to
 --       follow or '' for none
@@ -108,7 +108,7 @@ for _ = 1, 100 do
   for _, id in ipairs(popped) do
     local fields = read(base, KEYS[2], id)
     if fields then
-      start(base, KEYS[2], id, tokens[#taken + 1], ttl, argv[2])
+      start(base, KEYS[7], id, tokens[#taken + 1], ttl, argv[2])
       fields[#fields + 1] = id
       taken[#taken + 1] = fields
     else

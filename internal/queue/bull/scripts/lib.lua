@@ -149,9 +149,10 @@ local function read(base, active, id)
   return nil
 end
 
--- start locks a job that is in active, and tells that it runs.
-local function start(base, active, id, token, ttl, now)
-  call('SET', base .. id .. ':lock', token, 'PX', ttl)
-  call('PUBLISH', active .. '@' .. token, id)
-  call('HSET', base .. id, 'processedOn', now)
+-- start locks a job that is in active, and tells that it runs, on a channel whose name ends with who says so.
+local function start(base, channel, id, token, ttl, now)
+  local job = base .. id
+  call('SET', job .. ':lock', token, 'PX', ttl)
+  call('PUBLISH', channel, id)
+  call('HSET', job, 'processedOn', now)
 end

@@ -1,5 +1,5 @@
 -- take makes a job active, if the rate limiter lets it.
--- KEYS: 1 wait, 2 active, 3 priority, 4 stalled, 5 delayed, 6 limiter, 7 paused, 8 meta-paused
+-- KEYS: 1 wait, 2 active, 3 priority, 4 stalled, 5 delayed, 6 limiter, 7 paused, 8 meta-paused, 9 the channel active@
 -- ARGV: 1 base, 2 id that a blocking pop has put into active, or '' for the next one, 3 token, 4 lock time (ms), 5 now (ms),
 --       6 how many jobs may start, or '' for no limit, 7 within which time (ms), 8 '1' to count each group by itself
 -- Returns {fields as read by lib.lua and then the id, or nil; {ids without a job, dropped}; id of a repeatable job that is
@@ -73,7 +73,7 @@ for _ = 1, 100 do
   redis.call('ZREM', KEYS[3], id)
   if fields then
     if ARGV[6] ~= '' and not admit(id) then break end
-    start(base, KEYS[2], id, ARGV[3], ARGV[4], now)
+    start(base, KEYS[9], id, ARGV[3], ARGV[4], now)
     fields[#fields + 1] = id
     return {fields, dropped, false}
   end
