@@ -92,12 +92,12 @@ func (f *facade) authenticated(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		now := f.Now()
 		position := f.keys.find(r.Header.Get("X-API-Key"))
-		if wait := f.door.knock(r.RemoteAddr, position, now); wait > 0 {
-			tooMany(w, wait, "too many wrong keys from this address: try again later")
-			return
-		}
 		if position < 0 {
 			hurry(w)
+			if wait := f.door.knock(r.RemoteAddr, now); wait > 0 {
+				w.Header().Set("Connection", "close")
+				w.Header().Set("Retry-After", seconds(wait))
+			}
 			w.Header().Set("WWW-Authenticate", "APIKey")
 			answer(w, http.StatusUnauthorized, failure{Error: "missing or wrong X-API-Key"})
 			return

@@ -23,13 +23,17 @@ func (c *clock) now() time.Time          { return at.Add(time.Duration(c.passed.
 func (c *clock) advance(d time.Duration) { c.passed.Add(int64(d)) }
 func (c *clock) use(cfg *facade.Config)  { cfg.Now = c.now }
 
-// ask asks for a job that is not there, with this key, from this address.
+// ask asks for a job that is not there, with this key, from this address, and returns the status, or waits.
 func (f *fixture) ask(key, remote string) int {
 	f.t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/jobs/x", nil)
 	r.RemoteAddr = remote
 	r.Header.Set("X-API-Key", key)
-	return f.do(r).Status
+	got := f.do(r)
+	if got.Header["Retry-After"] != "" {
+		return waits
+	}
+	return got.Status
 }
 
 // askTimes are the answers to n such questions.
@@ -50,8 +54,8 @@ func times(n, status int, more ...int) []int {
 	return append(all, more...)
 }
 
-// The answers to a key that is right, wrong, and not looked at. 404: there is no such job.
-const right, wrong, later429 = http.StatusNotFound, http.StatusUnauthorized, http.StatusTooManyRequests
+// The answers to a key that is right, and wrong. 404: there is no such job. One who has to wait is told when.
+const right, wrong, waits = http.StatusNotFound, http.StatusUnauthorized, -1
 
 const wrongKeys = 10 // that one address may show at once
 
@@ -67,24 +71,22 @@ func TestWrongKeysAreSlowedDown(t *testing.T) {
 		}
 	}
 	check("a program that was there before", times(1, right), f.askTimes(1, "another-key", one))
-	check("wrong keys, the port changing", append(times(wrongKeys-1, wrong), wrong, later429),
+	check("wrong keys, the port changing", append(times(wrongKeys-1, wrong), wrong, waits),
 		append(f.askTimes(wrongKeys-1, "guess", one), f.ask("", "198.51.100.1:1001"), f.ask("guess", "198.51.100.1:1002")))
-	check("a right key tells nothing to who tries keys", times(1, later429), f.askTimes(1, key, one))
-	check("the program goes on", times(3, right), f.askTimes(3, "another-key", one))
+	check("a right key goes on from the same address", times(2, right), []int{f.ask(key, one), f.ask("another-key", one)})
 	check("other addresses go on", times(1, right, wrong), []int{f.ask(key, other), f.ask("guess", other)})
 
 	r := get("/jobs/x")
 	r.RemoteAddr = one
-	want := problemReply(later429, "too many wrong keys from this address: try again later", "Retry-After", "6", "X-Request-Id", "")
+	r.Header.Set("X-API-Key", "guess")
+	want := problemReply(wrong, "missing or wrong X-API-Key", "Connection", "close", "Retry-After", "6", "Www-Authenticate", "APIKey", "X-Request-Id", "")
 	got := f.do(r)
 	got.Header["X-Request-Id"] = ""
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
 	c.advance(6 * time.Second)
-	check("one more after the pause", []int{wrong, later429}, f.askTimes(2, "guess", one))
-	c.advance(6 * time.Second)
-	check("and a right one after another", []int{right, right}, f.askTimes(2, key, one))
+	check("one more after the pause", []int{wrong, waits}, f.askTimes(2, "guess", one))
 }
 
 // TestWrongKeysOfANetwork: a network of IPv6 is one host, an address of IPv4 in IPv6's form is that of IPv4, and what is no
@@ -95,12 +97,12 @@ func TestWrongKeysOfANetwork(t *testing.T) {
 		name, first, second string
 		want                int
 	}{
-		{"of 64 bits", "[2001:db8::1]:1", "[2001:db8::ffff:1]:2", later429},
+		{"of 64 bits", "[2001:db8::1]:1", "[2001:db8::ffff:1]:2", waits},
 		{"another of 64 bits", "[2001:db8::1]:1", "[2001:db8:0:1::1]:2", wrong},
-		{"with a zone", "[fe80::1%eth0]:1", "[fe80::1%eth1]:1", later429},
-		{"IPv4 in IPv6", "192.0.2.7:1", "[::ffff:192.0.2.7]:1", later429},
+		{"with a zone", "[fe80::1%eth0]:1", "[fe80::1%eth1]:1", waits},
+		{"IPv4 in IPv6", "192.0.2.7:1", "[::ffff:192.0.2.7]:1", waits},
 		{"another of IPv4", "192.0.2.7:1", "192.0.2.8:1", wrong},
-		{"none", "@", "pipe", later429},
+		{"none", "@", "pipe", waits},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -126,7 +128,7 @@ func TestRateOfAKey(t *testing.T) {
 	})
 	const from = "198.51.100.1:1000"
 	got := []int{f.ask("old", from), f.ask("new", from), f.ask("old", from), f.ask("old", from), f.ask("new", from), f.ask("free", from), f.ask(key, from)}
-	want := []int{right, right, right, later429, later429, right, right}
+	want := []int{right, right, right, waits, waits, right, right}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("both keys of a program share its rate (-want +got):\n%s", diff)
 	}
@@ -135,16 +137,16 @@ func TestRateOfAKey(t *testing.T) {
 	r.Header.Set("X-API-Key", "new")
 	answer := f.do(r)
 	answer.Header["X-Request-Id"] = ""
-	wantAnswer := problemReply(later429, "this key has used up its rate of requests: try again later", "Retry-After", "15", "X-Request-Id", "")
+	wantAnswer := problemReply(http.StatusTooManyRequests, "this key has used up its rate of requests: try again later", "Retry-After", "15", "X-Request-Id", "")
 	if diff := cmp.Diff(wantAnswer, answer); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
 	c.advance(15 * time.Second)
-	if diff := cmp.Diff([]int{right, later429}, f.askTimes(2, "old", from)); diff != "" {
+	if diff := cmp.Diff([]int{right, waits}, f.askTimes(2, "old", from)); diff != "" {
 		t.Errorf("a third of the minute gives one more (-want +got):\n%s", diff)
 	}
 	c.advance(time.Hour)
-	if diff := cmp.Diff(times(3, right, later429), f.askTimes(4, "old", from)); diff != "" {
+	if diff := cmp.Diff(times(3, right, waits), f.askTimes(4, "old", from)); diff != "" {
 		t.Errorf("what is not used is kept for one span (-want +got):\n%s", diff)
 	}
 }

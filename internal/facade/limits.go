@@ -250,6 +250,9 @@ func take(l *rate.Limiter, now time.Time) time.Duration {
 // tooMany answers 429: the same request is right after this wait.
 func tooMany(w http.ResponseWriter, wait time.Duration, text string) {
 	hurry(w)
-	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	w.Header().Set("Retry-After", seconds(wait))
 	answer(w, http.StatusTooManyRequests, failure{Error: text})
 }
+
+// seconds is a wait as Retry-After gives it, rounded up.
+func seconds(wait time.Duration) string { return strconv.Itoa(int(math.Ceil(wait.Seconds()))) }

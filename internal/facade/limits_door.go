@@ -3,7 +3,6 @@ package facade
 import (
 	"container/list"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -11,15 +10,15 @@ import (
 )
 
 const (
-	// maxWrongKeys is how many wrong keys one address may show at once; then it gets one more each wrongKeyPause.
+	// maxWrongKeys is how many wrong keys one address may show at once on its connections; then one more each wrongKeyPause.
 	maxWrongKeys  = 10
 	wrongKeyPause = 6 * time.Second
 	// maxVisitors bounds the memory: whoever was not seen for longest is forgotten.
 	maxVisitors = 8192
 )
 
-// door slows down who tries keys. An address that has shown too many wrong ones is not let in with a right one either, so
-// that trying tells nothing, unless that key came from there before: programs behind the same proxy go on.
+// door slows down who tries keys: an address that has shown too many wrong ones needs a connection of its own for each
+// further one. A right key is let in whatever came from its address before: many programs share one behind a proxy.
 type door struct {
 	mu       sync.Mutex
 	visitors map[netip.Prefix]*list.Element
@@ -28,32 +27,17 @@ type door struct {
 
 type visitor struct {
 	host  netip.Prefix
-	wrong *rate.Limiter // nil while no key was wrong
-	known []int         // positions of the keys that were right
+	wrong *rate.Limiter
 }
 
 func newDoor() *door { return &door{visitors: map[netip.Prefix]*list.Element{}, order: list.New()} }
 
-// knock is told of each request: the position of its key, -1 if it is wrong. It returns how long the address has to wait
-// before it is listened to again, 0 if it is.
-func (d *door) knock(remote string, key int, now time.Time) time.Duration {
+// knock is told of each wrong key. It returns how long the address has to wait before it may show another without losing
+// its connection, 0 if it may now.
+func (d *door) knock(remote string, now time.Time) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	v := d.visit(hostOf(remote))
-	if key < 0 {
-		if v.wrong == nil {
-			v.wrong = rate.NewLimiter(rate.Every(wrongKeyPause), maxWrongKeys)
-		}
-		return take(v.wrong, now)
-	}
-	if slices.Contains(v.known, key) {
-		return 0
-	}
-	if v.wrong != nil && v.wrong.TokensAt(now) < 1 {
-		return take(v.wrong, now)
-	}
-	v.known = append(v.known, key)
-	return 0
+	return take(d.visit(hostOf(remote)).wrong, now)
 }
 
 func (d *door) visit(host netip.Prefix) *visitor {
@@ -65,7 +49,7 @@ func (d *door) visit(host netip.Prefix) *visitor {
 		oldest := d.order.Back()
 		delete(d.visitors, d.order.Remove(oldest).(*visitor).host) //nolint:forcetypeassert,errcheck // nothing else is put in
 	}
-	v := &visitor{host: host}
+	v := &visitor{host: host, wrong: rate.NewLimiter(rate.Every(wrongKeyPause), maxWrongKeys)}
 	d.visitors[host] = d.order.PushFront(v)
 	return v
 }

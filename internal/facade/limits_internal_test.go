@@ -16,13 +16,13 @@ func TestTheDoorsMemoryIsBounded(t *testing.T) {
 	d, now := newDoor(), time.Now()
 	const host = "198.51.100.1:1"
 	for range maxWrongKeys {
-		if wait := d.knock(host, -1, now); wait > 0 {
+		if wait := d.knock(host, now); wait > 0 {
 			t.Fatalf("has to wait for %v too early", wait)
 		}
 	}
 	for i := range 3 * maxVisitors {
-		d.knock(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&0xff, i&0xff), -1, now)
-		if i%1000 == 0 && d.knock(host, -1, now) == 0 {
+		d.knock(fmt.Sprintf("10.%d.%d.%d:1", i>>16, i>>8&0xff, i&0xff), now)
+		if i%1000 == 0 && d.knock(host, now) == 0 {
 			t.Fatalf("was forgotten after %d others", i)
 		}
 	}

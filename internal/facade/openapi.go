@@ -178,7 +178,7 @@ var meanings = map[int]string{
 	http.StatusRequestEntityTooLarge: "The body is too large.",
 	http.StatusUnsupportedMediaType:  "The body has a Content-Encoding.",
 	http.StatusUnprocessableEntity:   "The request does not fit; detail says what is wrong where.",
-	http.StatusTooManyRequests:       "The key has used up its rate of requests, or the address showed too many wrong keys.",
+	http.StatusTooManyRequests:       "The key has used up its rate of requests.",
 	http.StatusInternalServerError:   "A fault in the server; its log has it under the request's id.",
 	http.StatusServiceUnavailable:    "The database is away, the queue is full, or the server is busy: try again after Retry-After seconds.",
 }
