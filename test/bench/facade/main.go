@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"os/signal"
 	"regexp"
 	"runtime"
@@ -64,6 +65,10 @@ func parse(args []string, usage io.Writer) (settings, error) {
 		return s, errors.New("-rounds must be odd, so that a median is one of the values")
 	case s.conns < 1 || s.window <= 0:
 		return s, errors.New("-conns and -window must be positive")
+	}
+	var err error
+	if s.cartero, err = filepath.Abs(s.cartero); err != nil { // it is started in another directory
+		return s, fmt.Errorf("-cartero: %w", err)
 	}
 	return s, nil
 }
