@@ -58,3 +58,9 @@ type Submitted struct {
 func (s Submission) Matches(record Record) bool {
 	return record.ContentHash == s.Content.Hash() && record.ListHash == s.ListHash()
 }
+
+// SubmittedResult is what becomes of one recipient of a submission that was born under a lease with this token.
+type SubmittedResult struct {
+	Token string
+	Result
+}

@@ -169,28 +169,6 @@ func finishJob(tx *gorm.DB, id string, now time.Time) (campaign.JobProgress, err
 	}).Error
 }
 
-// FinishJobs is FinishJob for many jobs with few recipients each, in one statement: those with a recipient left to try
-// stay as they are.
-func (s *Store) FinishJobs(ctx context.Context, ids []string, now time.Time) error {
-	return eachChunk(ids, func(ids []string) error {
-		return s.write(ctx, "finishing jobs", func(tx *gorm.DB) error {
-			return tx.Exec(hinted(tx, finishJobs), map[string]any{"ids": ids, "now": at(now)}).Error
-		})
-	})
-}
-
-// finishJobs counts by the legacy status, which says SENT or FAILED of every recipient that has ended. An active one may
-// say FAILED as well, but then the job is not finished.
-const finishJobs = "UPDATE `EmailJob` SET" +
-	" `status` = CASE WHEN (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = `EmailJob`.`id` AND r.`status` = 'SENT' LIMIT 1)" +
-	" IS NULL AND `totalEmails` > 0 THEN 'FAILED' ELSE 'COMPLETED' END," +
-	" `sentEmails` = (SELECT COUNT(*) FROM `Recipient` r WHERE r.`jobId` = `EmailJob`.`id` AND r.`status` = 'SENT')," +
-	" `failedEmails` = (SELECT COUNT(*) FROM `Recipient` r WHERE r.`jobId` = `EmailJob`.`id` AND r.`status` = 'FAILED')," +
-	" `completedAt` = COALESCE(`completedAt`, @now)" +
-	" WHERE `id` IN @ids AND `status` IN ('PENDING', 'PROCESSING') AND (SELECT 1 FROM `Recipient` r " + byState +
-	" WHERE r.`jobId` = `EmailJob`.`id` AND (r.`state` IN ('pending', 'deferred') AND r.`status` = 'PENDING'" +
-	" OR r.`state` = 'active' OR r.`state` IS NULL AND r.`status` = 'PENDING') LIMIT 1) IS NULL"
-
 // reopenJob undoes the end of a job that has a recipient to try again.
 func reopenJob(tx *gorm.DB, id string) error {
 	return tx.Model(&jobRow{}).Where("`id` = ?", id).Updates(map[string]any{

@@ -198,25 +198,6 @@ func settleLease(tx *gorm.DB, token, jobID string) error {
 	return nil
 }
 
-// SettleLeases implements worker.Store: settleLease for all leases of the token, in two statements.
-func (s *Store) SettleLeases(ctx context.Context, token string) error {
-	holds := func(states string) string {
-		return "(SELECT 1 FROM `Recipient` r " + byState + " WHERE r.`jobId` = `Lease`.`jobId` AND r.`state` IN (" + states + ")" +
-			" AND r.`leaseToken` = @token LIMIT 1)"
-	}
-	return s.write(ctx, "ending leases", func(tx *gorm.DB) error {
-		for _, statement := range []string{
-			"DELETE FROM `Lease` WHERE `token` = @token AND " + holds("'active', 'inDoubt'") + " IS NULL",
-			"UPDATE `Lease` SET `until` = NULL WHERE `token` = @token AND " + holds("'active'") + " IS NULL",
-		} {
-			if err := tx.Exec(hinted(tx, statement), map[string]any{"token": token}).Error; err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // abandonedBatch bounds the jobs that one Rescue finds unfinished without a recipient left to try.
 const abandonedBatch = 100
 

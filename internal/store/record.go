@@ -65,20 +65,28 @@ func recordRows(tx *gorm.DB, token string, ids []string, results map[string]camp
 	if err != nil {
 		return 0, err
 	}
+	return applyResults(tx, rows, results)
+}
+
+// applyResults writes the results of locked rows, and returns how many it changed.
+func applyResults(tx *gorm.DB, rows []recipientRow, results map[string]campaign.Result) (int, error) {
 	returning, err := readReturning(tx, rows, func(row recipientRow) bool { return !results[row.ID].State.Terminal() })
 	if err != nil {
 		return 0, err
 	}
 
+	type lifted struct { // a lease under which a doubt was replaced
+		token, job string
+	}
 	var changed []recipientRow
-	resolved := map[string]time.Time{} // the jobs in which a doubt was replaced
+	resolved := map[lifted]time.Time{}
 	for _, row := range rows {
 		result := results[row.ID]
 		before := row.effective()
 		switch {
 		case before == campaign.StateActive:
 		case before == campaign.StateInDoubt && result.State != campaign.StateInDoubt:
-			resolved[row.JobID] = result.At
+			resolved[lifted{deref(row.LeaseToken), row.JobID}] = result.At
 		default: // ended, by us or by a legacy program
 			continue
 		}
@@ -88,11 +96,11 @@ func recordRows(tx *gorm.DB, token string, ids []string, results map[string]camp
 	if err := saveRows(tx, changed); err != nil {
 		return 0, err
 	}
-	for id, when := range resolved {
-		if _, err := finishJob(tx, id, when); err != nil {
+	for lease, when := range resolved {
+		if _, err := finishJob(tx, lease.job, when); err != nil {
 			return 0, fmt.Errorf("bringing the job up to date: %w", err)
 		}
-		if err := settleLease(tx, token, id); err != nil {
+		if err := settleLease(tx, lease.token, lease.job); err != nil {
 			return 0, err
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -205,3 +207,72 @@ func insertSubmissions(tx *gorm.DB, rows []submissionRows) error {
 	}
 	return nil
 }
+
+// RecordSubmitted implements worker.Submissions.
+func (s *Store) RecordSubmitted(ctx context.Context, results []campaign.SubmittedResult, now time.Time) error {
+	byID := make(map[string]campaign.Result, len(results))
+	tokenOf := make(map[string]string, len(results))
+	var ids []string
+	for _, result := range results {
+		if !recordable(result.State) {
+			return fmt.Errorf("recording results: %q is no state of a result", result.State)
+		}
+		if _, ok := byID[result.RecipientID]; !ok {
+			ids = append(ids, result.RecipientID)
+		}
+		byID[result.RecipientID], tokenOf[result.RecipientID] = result.Result, result.Token
+	}
+	return s.write(ctx, "recording results", func(tx *gorm.DB) error {
+		return eachChunk(ids, func(ids []string) error { return recordSubmitted(tx, ids, byID, tokenOf, now) })
+	})
+}
+
+func recordSubmitted(
+	tx *gorm.DB, ids []string, results map[string]campaign.Result, tokenOf map[string]string, now time.Time,
+) error {
+	rows, err := lockLeased(tx, ids, "`leaseToken` IS NOT NULL")
+	if err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(rows, func(row recipientRow) bool { return deref(row.LeaseToken) != tokenOf[row.ID] })
+	if len(rows) == 0 {
+		return nil
+	}
+	if _, err := applyResults(tx, rows, results); err != nil {
+		return err
+	}
+	tokens := map[string]bool{}
+	for _, row := range rows {
+		tokens[tokenOf[row.ID]] = true
+	}
+	values := map[string]any{"jobs": jobsOf(rows), "tokens": slices.Sorted(maps.Keys(tokens)), "now": at(now)}
+	for _, statement := range []string{finishJobs, endLeasesOfNobody, keepLeasesOfDoubts} {
+		if err := tx.Exec(hinted(tx, statement), values).Error; err != nil {
+			return fmt.Errorf("finishing jobs: %w", err)
+		}
+	}
+	return nil
+}
+
+const (
+	// finishJobs counts by the legacy status, which says SENT or FAILED of every recipient that has ended. An active one
+	// may say FAILED as well, but then the job is not finished.
+	finishJobs = "UPDATE `EmailJob` SET" +
+		" `status` = CASE WHEN (SELECT 1 FROM `Recipient` r WHERE r.`jobId` = `EmailJob`.`id` AND r.`status` = 'SENT' LIMIT 1)" +
+		" IS NULL AND `totalEmails` > 0 THEN 'FAILED' ELSE 'COMPLETED' END," +
+		" `sentEmails` = (SELECT COUNT(*) FROM `Recipient` r WHERE r.`jobId` = `EmailJob`.`id` AND r.`status` = 'SENT')," +
+		" `failedEmails` = (SELECT COUNT(*) FROM `Recipient` r WHERE r.`jobId` = `EmailJob`.`id` AND r.`status` = 'FAILED')," +
+		" `completedAt` = COALESCE(`completedAt`, @now)" +
+		" WHERE `id` IN @jobs AND `status` IN ('PENDING', 'PROCESSING') AND (SELECT 1 FROM `Recipient` r " + byState +
+		" WHERE r.`jobId` = `EmailJob`.`id` AND (r.`state` IN ('pending', 'deferred') AND r.`status` = 'PENDING'" +
+		" OR r.`state` = 'active' OR r.`state` IS NULL AND r.`status` = 'PENDING') LIMIT 1) IS NULL"
+
+	leaseHolds = "(SELECT 1 FROM `Recipient` r " + byState + " WHERE r.`jobId` = `Lease`.`jobId`" +
+		" AND r.`leaseToken` = `Lease`.`token` AND r.`state` IN "
+
+	endLeasesOfNobody = "DELETE FROM `Lease` WHERE `token` IN @tokens AND `jobId` IN @jobs" +
+		" AND " + leaseHolds + "('active', 'inDoubt') LIMIT 1) IS NULL"
+
+	keepLeasesOfDoubts = "UPDATE `Lease` SET `until` = NULL WHERE `token` IN @tokens AND `jobId` IN @jobs" +
+		" AND " + leaseHolds + "('active') LIMIT 1) IS NULL"
+)

@@ -50,9 +50,8 @@ const (
 	afterRecord    = "after the result is in the database"
 	afterFinish    = "after the job is finished, before the queue knows"
 
-	beforeSubmit    = "before the mails are in the database"
-	afterSubmit     = "after the mails are in the database"
-	afterFinishJobs = "after the jobs are finished, before the claim is closed"
+	beforeSubmit = "before the mails are in the database"
+	afterSubmit  = "after the mails are in the database"
 )
 
 // TestKilled kills a worker with SIGKILL at each point and starts another on what it left.
@@ -253,11 +252,11 @@ func runCrashChild(point, dir string) error {
 	recorded := make(chan struct{}, crashRecipients)
 	before := map[string]string{beforeAnnounce: "Announce", beforeRecord: "Record", beforeSubmit: "Submit"}[point]
 	after := map[string]string{
-		afterAnnounce: "Announce", afterRecord: "Record", afterFinish: "FinishJob", afterSubmit: "Submit", afterFinishJobs: "FinishJobs",
+		afterAnnounce: "Announce", afterRecord: "Record", afterFinish: "FinishJob", afterSubmit: "Submit",
 	}[point]
 	at := func(point string) func(string) error {
 		return func(method string) error {
-			if method != point || method == "Announce" && announcements.Add(1) < 2 {
+			if strings.TrimSuffix(method, "Submitted") != point || method == "Announce" && announcements.Add(1) < 2 {
 				return nil
 			}
 			for range crashWindow { // the window before it has ended

@@ -25,6 +25,7 @@ type reporter struct {
 	size     int
 	interval time.Duration
 	onResult func(state campaign.State, category string)
+	now      func() time.Time
 
 	mu      sync.Mutex
 	results []report
@@ -46,7 +47,7 @@ func newReporter(cfg Config, claims *claims) *reporter {
 	close(working)
 	return &reporter{
 		store: cfg.Store, claims: claims, logger: cfg.Logger, size: cfg.FlushSize, interval: cfg.FlushInterval,
-		onResult: cfg.Hooks.OnResult, working: working, wake: make(chan struct{}, 1),
+		onResult: cfg.Hooks.OnResult, now: cfg.Now, working: working, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -176,6 +177,19 @@ func (r *reporter) flush(ctx context.Context) error {
 	r.mu.Unlock()
 
 	for len(results) > 0 {
+		if submitted, rest := nextSubmitted(results, r.size); len(submitted) > 0 {
+			if err := r.recordSubmitted(ctx, submitted); err != nil {
+				r.requeue(results, closing)
+				return err
+			}
+			results = rest
+			for _, report := range submitted {
+				if report.claim.recorded(1) {
+					closing = append(closing, report.claim)
+				}
+			}
+			continue
+		}
 		c, group, rest := nextGroup(results, r.size)
 		if err := r.record(ctx, c, group); err != nil {
 			r.requeue(results, closing)
@@ -193,6 +207,18 @@ func (r *reporter) flush(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// nextSubmitted takes results of submitted mails, at most size, out of the queue, whatever claims they are of.
+func nextSubmitted(results []report, size int) (submitted, rest []report) {
+	for _, r := range results {
+		if r.claim.batch != nil && len(submitted) < size {
+			submitted = append(submitted, r)
+			continue
+		}
+		rest = append(rest, r)
+	}
+	return submitted, rest
 }
 
 // nextGroup takes the first claim's results, at most size, out of the queue.
@@ -230,16 +256,34 @@ func (r *reporter) record(ctx context.Context, c *claim, group []campaign.Result
 	for _, result := range group {
 		r.onResult(result.State, result.Category)
 	}
-	if c.batch != nil {
-		c.batch.recorded(ctx, group)
+	return nil
+}
+
+func (r *reporter) recordSubmitted(ctx context.Context, reports []report) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	results := make([]campaign.SubmittedResult, len(reports))
+	for i, report := range reports {
+		results[i] = campaign.SubmittedResult{Token: report.claim.token, Result: report.result}
+	}
+	if err := r.store.RecordSubmitted(ctx, results, r.now()); err != nil {
+		return err
+	}
+	for _, report := range reports {
+		r.onResult(report.result.State, report.result.Category)
+		report.claim.batch.recorded(report.result)
 	}
 	return nil
 }
 
 // release closes the claim: what was not announced is given back, the journal is forgotten.
 func (r *reporter) release(ctx context.Context, c *claim) error {
-	if err := r.endLease(ctx, c); err != nil {
-		return err
+	if c.leftover {
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		if _, err := r.store.Release(ctx, c.token); err != nil {
+			return err
+		}
 	}
 	r.claims.remove(c)
 	if err := c.journal.remove(); err != nil {
@@ -247,21 +291,6 @@ func (r *reporter) release(ctx context.Context, c *claim) error {
 		r.logger.WarnContext(ctx, "Forgetting a claim's journal failed", "jobID", c.jobID, "err", err)
 	}
 	close(c.done)
-	return nil
-}
-
-// endLease gives back what is left. The lease of a job that was worked off runs out, and the next rescue removes it; those of
-// submitted mails are one for each of them, too many for that.
-func (r *reporter) endLease(ctx context.Context, c *claim) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	switch {
-	case c.leftover:
-		_, err := r.store.Release(ctx, c.token)
-		return err
-	case c.batch != nil:
-		return r.store.SettleLeases(ctx, c.token)
-	}
 	return nil
 }
 

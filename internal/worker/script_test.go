@@ -157,8 +157,8 @@ func (s *hookedStore) Submit(
 	return call(s, "Submit", func() ([]campaign.Submitted, error) { return s.Store.Submit(ctx, mails, lease, now) })
 }
 
-func (s *hookedStore) FinishJobs(ctx context.Context, ids []string, now time.Time) error {
-	_, err := call(s, "FinishJobs", none(func() error { return s.Store.FinishJobs(ctx, ids, now) }))
+func (s *hookedStore) RecordSubmitted(ctx context.Context, results []campaign.SubmittedResult, now time.Time) error {
+	_, err := call(s, "RecordSubmitted", none(func() error { return s.Store.RecordSubmitted(ctx, results, now) }))
 	return err
 }
 

@@ -47,8 +47,6 @@ type Leases interface {
 	// Release gives back what is left under the token: recipients that were claimed and not announced become pending
 	// or deferred again, as they were. It returns how many.
 	Release(ctx context.Context, token string) (int, error)
-	// SettleLeases removes the leases under the token that hold nobody any more.
-	SettleLeases(ctx context.Context, token string) error
 	// Held returns the ids of the recipients that are active or in doubt under the token, and whether each is
 	// announced; one in doubt is.
 	Held(ctx context.Context, token string) (map[string]bool, error)
@@ -61,8 +59,9 @@ type Submissions interface {
 	// Submit writes mails in one transaction; each new one is claimed and announced under the lease at now. Made again with
 	// the same lease, it grants the same mails.
 	Submit(ctx context.Context, mails []campaign.Submission, lease *campaign.Lease, now time.Time) ([]campaign.Submitted, error)
-	// FinishJobs is FinishJob for many jobs with few recipients each.
-	FinishJobs(ctx context.Context, ids []string, now time.Time) error
+	// RecordSubmitted is Record for recipients of many submissions, under many tokens, in one transaction. It also finishes
+	// their jobs that have nobody left to try, and ends their leases that hold nobody.
+	RecordSubmitted(ctx context.Context, results []campaign.SubmittedResult, now time.Time) error
 }
 
 // Rescued is what a rescue came to.

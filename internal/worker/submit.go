@@ -148,26 +148,14 @@ func jobOf(m campaign.Submission) campaign.Job {
 	}
 }
 
-// recorded takes results that are in the database, finishes the jobs of the mails that have all of theirs, and tells.
-func (b *batch) recorded(ctx context.Context, results []campaign.Result) {
-	var complete []*batchMail
-	var jobs []string
-	for _, result := range results {
-		m := b.mails[result.RecipientID]
-		if m == nil {
-			continue
-		}
-		m.delivery.Results[m.byID[result.RecipientID]] = result
-		if m.left--; m.left == 0 {
-			complete = append(complete, m)
-			jobs = append(jobs, m.run.job.ID)
-		}
+// recorded takes a result that is in the database, and tells of the mail that has all of its results now.
+func (b *batch) recorded(result campaign.Result) {
+	m := b.mails[result.RecipientID]
+	if m == nil {
+		return
 	}
-	if err := b.w.cfg.Store.FinishJobs(ctx, jobs, b.w.cfg.Now()); err != nil {
-		// Their recipients are recorded; the next rescue finishes the jobs.
-		b.w.cfg.Logger.WarnContext(ctx, "Finishing jobs failed; it is done later", "jobs", len(jobs), "err", err)
-	}
-	for _, m := range complete {
+	m.delivery.Results[m.byID[result.RecipientID]] = result
+	if m.left--; m.left == 0 {
 		m.run.cancel(nil)
 		b.done(m.position, m.delivery)
 	}

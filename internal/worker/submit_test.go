@@ -218,7 +218,7 @@ func TestSubmitAndStop(t *testing.T) {
 func TestSubmitKilled(t *testing.T) {
 	t.Parallel()
 	everybody := addresses(0, crashRecipients)
-	for _, point := range []string{beforeSubmit, afterSubmit, inData, inDot, inDotAccepted, beforeRecord, afterRecord, afterFinishJobs} {
+	for _, point := range []string{beforeSubmit, afterSubmit, inData, inDot, inDotAccepted, beforeRecord, afterRecord} {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)

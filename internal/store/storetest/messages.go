@@ -32,8 +32,7 @@ func (s *scene) attempted(m campaign.Submission, at int, states ...campaign.Stat
 			})
 		}
 	}
-	s.record(m.Key, results...)
-	s.must(s.FinishJobs(s.ctx(), []string{m.JobID()}, minute(at)))
+	s.recordSubmitted(m.Key, minute(at), results...)
 }
 
 // messages asks, and returns the answers as "address state minute".

@@ -1,9 +1,9 @@
 package storetest
 
 import (
-	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 )
@@ -30,6 +30,16 @@ func (s *scene) submit(lease *campaign.Lease, mails ...campaign.Submission) []bo
 		created = append(created, m.Created)
 	}
 	return created
+}
+
+// recordSubmitted records results of submitted mails under one token.
+func (s *scene) recordSubmitted(token string, now time.Time, results ...campaign.Result) {
+	s.Helper()
+	var all []campaign.SubmittedResult
+	for _, result := range results {
+		all = append(all, campaign.SubmittedResult{Token: token, Result: result})
+	}
+	s.must(s.RecordSubmitted(s.ctx(), all, now))
 }
 
 var submitTests = map[string]func(s *scene){
@@ -91,11 +101,11 @@ var submitTests = map[string]func(s *scene){
 		s.equal("claim", s.claim(m.JobID(), "u", 9, minute(2)), []string{})
 		s.equal("due", s.due("", minute(9), minute(9)), []string{})
 
-		s.record("t", accepted(submitted[0].Claimed[0].ID, minute(2)), deferred(submitted[0].Claimed[1].ID, minute(2), minute(4)))
-		s.must(s.FinishJobs(s.ctx(), []string{m.JobID()}, minute(3)))
+		s.recordSubmitted("t", minute(3), accepted(submitted[0].Claimed[0].ID, minute(2)),
+			deferred(submitted[0].Claimed[1].ID, minute(2), minute(4)))
 		s.equal("unfinished", s.counters(m.JobID()), []string{"PROCESSING", "0", "0", ""})
-		s.record("u", accepted(s.claim(m.JobID(), "u", 9, minute(4))[0], minute(5)))
-		s.must(s.FinishJobs(s.ctx(), []string{m.JobID()}, minute(5)))
+		s.equal("leases", s.leases(), []string{})
+		s.recordSubmitted("u", minute(5), accepted(s.claim(m.JobID(), "u", 9, minute(4))[0], minute(5)))
 		s.equal("finished", s.counters(m.JobID()), []string{"COMPLETED", "2", "0", text(minute(5))})
 	},
 
@@ -117,16 +127,25 @@ var submitTests = map[string]func(s *scene){
 		s.equal("recipients", s.states(campaign.JobID("http/a", 0)), []string{"FAILED/inDoubt"})
 	},
 
-	"leases end when they hold nobody; one for a doubt stays without end": func(s *scene) {
-		lease := &campaign.Lease{Token: "t", Until: minute(11)}
-		submitted, err := s.Submit(s.ctx(), []campaign.Submission{mail("a", 1), mail("b", 1), mail("c", 1)}, lease, minute(1))
-		s.must(err)
-		s.record("t", accepted(submitted[0].Claimed[0].ID, minute(2)),
-			campaign.Result{RecipientID: submitted[1].Claimed[0].ID, State: campaign.StateInDoubt, At: minute(2)})
-		s.must(s.SettleLeases(s.ctx(), "t"))
-		got := s.leases()
-		slices.Sort(got)
-		s.equal("leases", got, []string{"t until ", "t until " + text(minute(11))})
+	"results of many mails, under many tokens, are recorded at once; others' recipients are left alone": func(s *scene) {
+		var ids []string
+		for _, token := range []string{"t", "u", "v"} {
+			submitted, err := s.Submit(s.ctx(), []campaign.Submission{mail(token, 1)}, &campaign.Lease{Token: token, Until: minute(11)}, minute(1))
+			s.must(err)
+			ids = append(ids, submitted[0].Claimed[0].ID)
+		}
+		s.must(s.RecordSubmitted(s.ctx(), []campaign.SubmittedResult{
+			{Token: "t", Result: accepted(ids[0], minute(2))},
+			{Token: "u", Result: campaign.Result{RecipientID: ids[1], State: campaign.StateInDoubt, At: minute(2)}},
+			{Token: "t", Result: accepted(ids[2], minute(2))},
+		}, minute(3)))
+		for i, want := range []string{"SENT/accepted", "FAILED/inDoubt", "FAILED/active"} {
+			s.equal("state", s.states(campaign.JobID([]string{"t", "u", "v"}[i], 0)), []string{want})
+		}
+		s.equal("leases", s.leases(), []string{"u until ", "v until " + text(minute(11))})
+		s.recordSubmitted("u", minute(4), accepted(ids[1], minute(2))) // a certain result replaces the doubt
+		s.equal("job", s.counters(campaign.JobID("u", 0)), []string{"COMPLETED", "1", "0", text(minute(3))})
+		s.equal("leases", s.leases(), []string{"v until " + text(minute(11))})
 	},
 
 	"jobs are finished by what became of their recipients": func(s *scene) {
@@ -136,25 +155,23 @@ var submitTests = map[string]func(s *scene){
 			s.must(err)
 			ids = append(ids, campaign.JobID(k, 0))
 			id := submitted[0].Claimed[0].ID
-			switch k {
-			case "accepted":
-				s.record(k, accepted(id, minute(2)))
-			case "bounced":
-				s.record(k, campaign.Result{RecipientID: id, State: campaign.StateBounced, At: minute(2)})
-			case "doubtful":
-				s.record(k, campaign.Result{RecipientID: id, State: campaign.StateInDoubt, At: minute(2)})
+			results := map[string]campaign.Result{
+				"accepted": accepted(id, minute(2)),
+				"bounced":  {RecipientID: id, State: campaign.StateBounced, At: minute(2)},
+				"doubtful": {RecipientID: id, State: campaign.StateInDoubt, At: minute(2)},
+				"waiting":  deferred(id, minute(2), minute(9)),
+			}
+			for _, now := range []int{3, 4} { // the second time changes nothing
+				s.recordSubmitted(k, minute(now), results[k])
 			}
 		}
-		for _, now := range []int{3, 4} { // the second time changes nothing
-			s.must(s.FinishJobs(s.ctx(), ids, minute(now)))
-			for i, want := range [][]string{
-				{"COMPLETED", "1", "0", text(minute(3))},
-				{"FAILED", "0", "1", text(minute(3))},
-				{"FAILED", "0", "1", text(minute(3))},
-				{"PROCESSING", "0", "0", ""},
-			} {
-				s.equal("job", s.counters(ids[i]), want)
-			}
+		for i, want := range [][]string{
+			{"COMPLETED", "1", "0", text(minute(3))},
+			{"FAILED", "0", "1", text(minute(3))},
+			{"FAILED", "0", "1", text(minute(3))},
+			{"PROCESSING", "0", "0", ""},
+		} {
+			s.equal("job", s.counters(ids[i]), want)
 		}
 	},
 
