@@ -73,6 +73,8 @@ type JobProgress struct {
 	// ResumeAt is when the queue's own entry of the job must run it again: a job that a legacy program added is not
 	// over for that program before its recipients are. Zero for a finished job, and where the outbox sees to it.
 	ResumeAt time.Time
+	// HeldUntil is the end of the hold that kept the job from being run at all; zero where it was run.
+	HeldUntil time.Time
 }
 
 // DueJob is a sealed, unfinished job with recipients that are due, no live lease, and no recent ring.

@@ -111,7 +111,7 @@ func (s *Service) retry(ctx context.Context, jobID string, results []campaign.Re
 			return
 		case err != nil && ctx.Err() == nil:
 			s.cfg.Logger.Warn("Trying a mail again failed", "jobID", jobID, "error", err)
-		case err == nil && progress.Finished:
+		case err == nil && (progress.Finished || outlasts(progress.HeldUntil, ctx)):
 			return
 		}
 		next = s.cfg.Now().Add(retryPause)
@@ -119,6 +119,12 @@ func (s *Service) retry(ctx context.Context, jobID string, results []campaign.Re
 			next = *at
 		}
 	}
+}
+
+// outlasts tells of a hold that does not end in time.
+func outlasts(hold time.Time, ctx context.Context) bool { //nolint:revive // the hold is what is asked about
+	deadline, ok := ctx.Deadline()
+	return ok && hold.After(deadline)
 }
 
 // nextTry is when the first recipient that waits may be tried again.

@@ -33,6 +33,8 @@ type backend struct {
 	before  func()
 	rung    []outbox.Ring
 	err     error
+	// heldUntil is when the relay's refusal of the sender is forgotten: until then nobody is tried again.
+	heldUntil time.Time
 }
 
 func newBackend() *backend {
@@ -100,6 +102,9 @@ func (b *backend) try(m campaign.Submission) campaign.State {
 
 func (s sender) HandleJob(_ context.Context, jobID string) (campaign.JobProgress, error) {
 	for _, m := range s.mails {
+		if m.JobID() == jobID && time.Now().Before(s.heldUntil) {
+			return campaign.JobProgress{HeldUntil: s.heldUntil}, nil
+		}
 		if m.JobID() == jobID {
 			return campaign.JobProgress{Finished: s.try(m).Terminal()}, nil
 		}
@@ -203,6 +208,33 @@ func TestSend(t *testing.T) {
 				again, err := s.Send(s.Context(), mail("a"))
 				if err != nil || !again.Known || again.Recipients[0].State != test.want {
 					s.Errorf("handed in again: %+v, %v", again, err)
+				}
+			})
+		})
+	}
+}
+
+// TestSendDoesNotWaitForAHold: it outlasts the patience, and so is the end.
+func TestSendDoesNotWaitForAHold(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		hold  time.Duration
+		want  campaign.State
+		after time.Duration
+	}{
+		"that ends too late": {5 * time.Minute, campaign.StateCancelled, time.Second},
+		"that ends in time":  {5 * time.Second, campaign.StateAccepted, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBackend()
+			b.script["a"] = []campaign.State{campaign.StatePending}
+			bubble(t, b, nil, func(s scene) {
+				began := time.Now()
+				b.heldUntil = began.Add(test.hold)
+				sent, err := s.Send(s.Context(), mail("a"))
+				if err != nil || sent.Recipients[0].State != test.want || time.Since(began) != test.after {
+					s.Errorf("got %+v, %v after %s, want %s after %s", sent, err, time.Since(began), test.want, test.after)
 				}
 			})
 		})

@@ -57,7 +57,11 @@ func (w *Worker) HandleJob(ctx context.Context, jobID string) (campaign.JobProgr
 		return campaign.JobProgress{}, fmt.Errorf("reading the job: %w", err)
 	}
 	if !job.Runnable(w.cfg.Now()) || w.legacyHeld(job) {
-		return w.resume(ctx, job, campaign.JobProgress{Status: job.Status})
+		progress := campaign.JobProgress{Status: job.Status}
+		if job.Hold != nil {
+			progress.HeldUntil = job.Hold.Until
+		}
+		return w.resume(ctx, job, progress)
 	}
 	if err := w.cfg.Store.StartJob(ctx, jobID, w.cfg.Now()); err != nil {
 		return campaign.JobProgress{}, fmt.Errorf("starting the job: %w", err)

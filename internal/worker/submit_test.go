@@ -257,3 +257,21 @@ func TestSubmitKilled(t *testing.T) {
 		})
 	}
 }
+
+// TestSubmitHeld: whoever asks for another try of a mail whose sender is refused learns until when there is none.
+func TestSubmitHeld(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(w *world) {
+		w.relay.fallback = refuse(mail.Verdict{Outcome: mail.Permanent, Phase: mail.PhaseMail, Scope: mail.ScopeSender, Code: 550})
+		k := w.start(nil)
+		m := submission(0, 1)
+		w.expectEnded(w.submit(k, m), ended{true, []campaign.State{campaign.StatePending}})
+		w.pass(time.Second)
+		progress := w.run(k, m.JobID())
+		if left := time.Until(progress.HeldUntil); progress.Finished || left <= 0 || left > 5*time.Minute {
+			w.t.Errorf("progress = %+v, held for another %s", progress, left)
+		}
+		w.stop(k)
+		w.expectLedger(nil)
+	})
+}
