@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/sleep"
 )
 
 // Store is what a Cleaner needs of the database. Every method may be called by several processes at once.
@@ -100,7 +101,7 @@ func New(cfg Config) (*Cleaner, error) {
 func (c *Cleaner) Run(ctx context.Context) error {
 	failing := false
 	// At random times, so that replicas that start together don't clean together.
-	for wait(ctx, rand.N(c.cfg.Interval)) { //nolint:gosec // jitter, no secret
+	for sleep.For(ctx, rand.N(c.cfg.Interval)) { //nolint:gosec // jitter, no secret
 		err := c.Clean(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil && !failing:
@@ -110,7 +111,7 @@ func (c *Cleaner) Run(ctx context.Context) error {
 			c.cfg.Logger.Info("Removing old records works again")
 			failing = false
 		}
-		if !wait(ctx, c.cfg.Interval/2) {
+		if !sleep.For(ctx, c.cfg.Interval/2) {
 			break
 		}
 	}
@@ -145,7 +146,7 @@ func (c *Cleaner) expire(ctx context.Context) (campaigns, recipients int, err er
 		if position = expired.Next; position == (Position{}) && !expired.More {
 			return campaigns, recipients, nil
 		}
-		if !wait(ctx, c.cfg.Pause) {
+		if !sleep.For(ctx, c.cfg.Pause) {
 			return campaigns, recipients, context.Cause(ctx)
 		}
 	}
@@ -167,24 +168,12 @@ func (c *Cleaner) discardAbandoned(ctx context.Context) (discarded int, err erro
 				return discarded, fmt.Errorf("discarding an abandoned campaign: %w", err)
 			}
 			discarded++
-			if !wait(ctx, c.cfg.Pause) {
+			if !sleep.For(ctx, c.cfg.Pause) {
 				return discarded, context.Cause(ctx)
 			}
 		}
 		if len(keys) < abandonedBatch {
 			return discarded, nil
 		}
-	}
-}
-
-// wait returns after d, or with false when ctx ends.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

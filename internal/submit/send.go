@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/sleep"
 	"github.com/cartero-mail/cartero/internal/worker"
 )
 
@@ -104,7 +105,7 @@ func allEnded(results []campaign.Result) bool {
 // retry runs the job until everybody has ended, or ctx has.
 func (s *Service) retry(ctx context.Context, jobID string, results []campaign.Result) {
 	next := s.nextTry(results)
-	for sleep(ctx, next.Sub(s.cfg.Now())) {
+	for sleep.For(ctx, next.Sub(s.cfg.Now())) {
 		progress, err := s.cfg.Sender.HandleJob(ctx, jobID)
 		switch {
 		case errors.Is(err, worker.ErrStopped):
@@ -169,7 +170,7 @@ func (s *Service) settle(ctx context.Context, mail campaign.Submission) (Sent, e
 			cancelled = true
 			continue
 		}
-		if !sleep(ctx, retryPause/10) {
+		if !sleep.For(ctx, retryPause/10) {
 			return Sent{}, fmt.Errorf("%w: the mail is still being sent", ErrUnknown)
 		}
 	}
@@ -198,16 +199,4 @@ func (s *Service) report(ctx context.Context, mail campaign.Submission) (sent Se
 		waiting = waiting || !recipient.State.Terminal()
 	}
 	return sent, waiting, err
-}
-
-// sleep waits, and reports whether it did so to the end.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/sleep"
 )
 
 const (
@@ -39,7 +40,7 @@ func (r *run) awaitRelay() bool {
 		if detail := r.w.relay.trouble(); detail != "" && r.ctx.Err() == nil {
 			r.noteAway(detail)
 		}
-		if !sleep(r.ctx, min(wait, left, noteEvery)) {
+		if !sleep.For(r.ctx, min(wait, left, noteEvery)) {
 			return false
 		}
 	}

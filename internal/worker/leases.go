@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/sleep"
 )
 
 // renewLoop keeps the leases of all open claims alive until ctx is done.
 func (w *Worker) renewLoop(ctx context.Context) {
-	for sleep(ctx, w.cfg.Lease/3) {
+	for sleep.For(ctx, w.cfg.Lease/3) {
 		if err := w.renew(ctx); err != nil {
 			w.cfg.Logger.ErrorContext(ctx, "Renewing leases failed", "err", err)
 		}
@@ -49,7 +50,7 @@ func (w *Worker) rescueLoop(ctx context.Context) {
 		if err := w.rescue(ctx); err != nil && ctx.Err() == nil {
 			w.cfg.Logger.ErrorContext(ctx, "Rescuing recipients of dead workers failed", "err", err)
 		}
-		if !sleep(ctx, w.cfg.RescueInterval) {
+		if !sleep.For(ctx, w.cfg.RescueInterval) {
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/sleep"
 )
 
 // Bounds of the wait between two tries to write while the database is away.
@@ -128,7 +129,7 @@ func (r *reporter) run(ctx context.Context) {
 				break
 			}
 			r.logger.ErrorContext(ctx, "Writing results failed, trying again", "after", pause, "err", err)
-			if !sleep(ctx, pause) {
+			if !sleep.For(ctx, pause) {
 				return
 			}
 			pause = min(2*pause, reportMaxPause)
@@ -292,16 +293,4 @@ func (r *reporter) release(ctx context.Context, c *claim) error {
 	}
 	close(c.done)
 	return nil
-}
-
-// sleep waits, and reports whether it did so to the end.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/sleep"
 )
 
 // Defaults of Config.
@@ -211,7 +212,7 @@ func (w *Worker) Start(ctx context.Context) error {
 			break
 		}
 		w.cfg.Logger.ErrorContext(ctx, "Replaying the journal failed, nothing is sent before it is done", "after", pause, "err", err)
-		if !sleep(ctx, pause) {
+		if !sleep.For(ctx, pause) {
 			return fmt.Errorf("worker: replaying the journal: %w", err)
 		}
 		pause = min(2*pause, reportMaxPause)

@@ -51,7 +51,7 @@ func (q *Queue) AddBulk(ctx context.Context, jobs []Job) ([]Added, error) {
 	}
 	added := make([]Added, 0, len(jobs))
 	for trip := range slices.Chunk(calls, addTrip) {
-		cmds, err := addScript.pipeline(ctx, q.client, q.addKeys(), trip)
+		cmds, err := addScript.Pipeline(ctx, q.client, q.addKeys(), trip)
 		if err != nil {
 			return nil, fmt.Errorf("adding %d jobs to queue %s: %w", len(jobs), q.config.Queue, err)
 		}

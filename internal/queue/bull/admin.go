@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+
+	"github.com/cartero-mail/cartero/internal/queue/lua"
 )
 
 var (
@@ -93,7 +95,7 @@ func (q *Queue) Retry(ctx context.Context, id string) error {
 }
 
 // steer runs a script that acts on one job: its arguments are base, id and those given.
-func (q *Queue) steer(ctx context.Context, doing, id string, s script, keys []string, args ...any) error {
+func (q *Queue) steer(ctx context.Context, doing, id string, s lua.Script, keys []string, args ...any) error {
 	if !isJobKey(id) {
 		return fmt.Errorf("%s job %s: %w", doing, id, ErrJobMissing)
 	}

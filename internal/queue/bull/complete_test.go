@@ -12,16 +12,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cartero-mail/cartero/internal/queue/lua"
 )
 
 // gate counts the round trips of a client that bring a script, and holds them up until it is open.
 type gate struct {
-	script script
+	script lua.Script
 	open   chan struct{}
 	trips  atomic.Int64
 }
 
-func newGate(client redis.UniversalClient, s script) *gate {
+func newGate(client redis.UniversalClient, s lua.Script) *gate {
 	g := &gate{script: s, open: make(chan struct{})}
 	client.(*redis.Client).AddHook(g)
 	return g
@@ -29,7 +31,7 @@ func newGate(client redis.UniversalClient, s script) *gate {
 
 func (g *gate) pass(cmds ...redis.Cmder) {
 	for _, cmd := range cmds {
-		if args := cmd.Args(); len(args) > 1 && (args[1] == g.script.Hash() || args[1] == g.script.source) {
+		if args := cmd.Args(); len(args) > 1 && (args[1] == g.script.Hash() || args[1] == g.script.Source) {
 			g.trips.Add(1)
 			<-g.open
 			return

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cartero-mail/cartero/internal/sleep"
 )
 
 //go:embed scripts/express.lua
@@ -32,7 +34,7 @@ func (r *run) startExpress(ctx, jobs context.Context, n int) (wait func()) {
 }
 
 func (r *run) expressLoop(ctx, jobs context.Context, slots chan struct{}) {
-	for sleep(ctx, expressInterval) {
+	for sleep.For(ctx, expressInterval) {
 		for len(r.slots) == cap(r.slots) && len(slots) < cap(slots) { // only this loop fills slots
 			d := r.fetchExpress(ctx)
 			if d == nil {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cartero-mail/cartero/internal/sleep"
 )
 
 // promoteLoop makes delayed jobs ready when they are due: at the next due time it knows of, when somebody announces an
@@ -96,6 +98,6 @@ func (r *run) stalledLoop(ctx context.Context) {
 		if len(found.Failed)+len(found.Again) > 0 {
 			r.log.Warn("Found jobs whose worker died", "again", len(found.Again), "failed", len(found.Failed))
 		}
-		sleep(ctx, interval)
+		sleep.For(ctx, interval)
 	}
 }

@@ -53,7 +53,7 @@ func (q *Queue) Job(ctx context.Context, id string) (*Info, error) {
 	}
 	k := q.keys
 	pipe := q.client.TxPipeline()
-	states := pipe.Eval(ctx, stateScript.source, q.stateKeys(), k.base, id)
+	states := pipe.Eval(ctx, stateScript.Source, q.stateKeys(), k.base, id)
 	fields := pipe.HGetAll(ctx, k.job(id))
 	lock := pipe.PTTL(ctx, k.lock(id))
 	logs := pipe.LLen(ctx, k.logs(id))

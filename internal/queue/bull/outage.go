@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/cartero-mail/cartero/internal/sleep"
 )
 
 // outage tells once that Redis went away, and once that it is back, however many goroutines notice.
@@ -42,17 +44,5 @@ func (b *backoff) reset() { b.pause = 0 }
 // wait pauses, and reports false if ctx ended meanwhile.
 func (b *backoff) wait(ctx context.Context) bool {
 	b.pause = min(max(2*b.pause, firstPause), longPause)
-	return sleep(ctx, b.pause/2+rand.N(b.pause/2)) //nolint:gosec // jitter is no secret
-}
-
-// sleep waits, and reports false if ctx ended meanwhile.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	return sleep.For(ctx, b.pause/2+rand.N(b.pause/2)) //nolint:gosec // jitter is no secret
 }

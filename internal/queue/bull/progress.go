@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/cartero-mail/cartero/internal/queue/lua"
 )
 
 var (
@@ -62,7 +64,7 @@ func (d *Delivery) Update(ctx context.Context, data []byte) error {
 }
 
 // write calls a script that returns 0, or a code.
-func (d *Delivery) write(ctx context.Context, doing string, s script, keys []string, args ...any) error {
+func (d *Delivery) write(ctx context.Context, doing string, s lua.Script, keys []string, args ...any) error {
 	code, err := s.Run(ctx, d.queue.client, keys, args...).Int64()
 	if err == nil {
 		err = codeError(code)

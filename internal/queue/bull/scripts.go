@@ -1,10 +1,9 @@
 package bull
 
 import (
-	"context"
 	_ "embed"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/cartero-mail/cartero/internal/queue/lua"
 )
 
 // lib holds the functions that the scripts share; it comes before each of them.
@@ -45,34 +44,5 @@ var (
 	stalledScript  = newScript(stalledSource)
 )
 
-// script is one Lua script with the shared functions before it.
-type script struct {
-	*redis.Script
-	source string
-}
-
-func newScript(source string) script {
-	source = lib + "\n" + source
-	return script{redis.NewScript(source), source}
-}
-
-// pipeline queues one call per element of calls, in order, and sends them in one round trip. The first of several carries
-// the script's text, so that the server knows it before it sees the others: were one of them to be sent again, the order
-// would change.
-func (s script) pipeline(ctx context.Context, client redis.UniversalClient, keys []string, calls [][]any) ([]*redis.Cmd, error) {
-	if len(calls) == 1 {
-		cmd := s.Run(ctx, client, keys, calls[0]...)
-		return []*redis.Cmd{cmd}, cmd.Err()
-	}
-	pipe := client.Pipeline()
-	cmds := make([]*redis.Cmd, len(calls))
-	for i, args := range calls {
-		if i == 0 {
-			cmds[i] = pipe.Eval(ctx, s.source, keys, args...)
-		} else {
-			cmds[i] = pipe.EvalSha(ctx, s.Hash(), keys, args...)
-		}
-	}
-	_, err := pipe.Exec(ctx)
-	return cmds, err
-}
+// newScript returns the script with the shared functions before it.
+func newScript(source string) lua.Script { return lua.New(lib + "\n" + source) }

@@ -46,7 +46,7 @@ func (q *Queue) State(ctx context.Context, ids []string) (map[string]State, erro
 		}
 		calls = append(calls, args)
 	}
-	cmds, err := stateScript.pipeline(ctx, q.client, q.stateKeys(), calls)
+	cmds, err := stateScript.Pipeline(ctx, q.client, q.stateKeys(), calls)
 	if err != nil {
 		return nil, fmt.Errorf("reading the state of jobs in queue %s: %w", q.config.Queue, err)
 	}

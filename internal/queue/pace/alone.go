@@ -3,6 +3,8 @@ package pace
 import (
 	"context"
 	"time"
+
+	"github.com/cartero-mail/cartero/internal/sleep"
 )
 
 // alone waits for a slot of this worker's share, while Redis is away. It reports false if the time has come to try Redis
@@ -20,7 +22,7 @@ func (p *Pacer) alone(ctx context.Context, n int) (ours bool, err error) {
 		slot = v.share(later(time.Now(), later(v.booked.Add(round), p.notYet)), p.interval)
 		wait = min(time.Until(slot), wait)
 	}
-	if !sleep(ctx, wait) {
+	if !sleep.For(ctx, wait) {
 		return false, context.Cause(ctx)
 	}
 	if !v.known || time.Now().Before(slot) {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cartero-mail/cartero/internal/sleep"
 )
 
 var (
@@ -107,7 +109,7 @@ func (p *Pacer) Run(ctx context.Context) error {
 	}
 	for {
 		_, _ = p.call(ctx, 0, 0) // Redis being away is what the list is for
-		if !sleep(ctx, heartbeat) {
+		if !sleep.For(ctx, heartbeat) {
 			return nil
 		}
 	}
@@ -202,7 +204,7 @@ func (p *Pacer) use(ctx context.Context, b booking) error {
 }
 
 func (p *Pacer) until(ctx context.Context, slot time.Time) error {
-	if !sleep(ctx, time.Until(slot)) {
+	if !sleep.For(ctx, time.Until(slot)) {
 		return context.Cause(ctx)
 	}
 	return nil
@@ -256,19 +258,4 @@ func later(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// sleep waits, and reports false if ctx ended meanwhile.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
