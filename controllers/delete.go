@@ -45,6 +45,6 @@ func (r *EmailCampaignReconciler) endCampaign(ctx context.Context, s *scope) err
 	case s.object.Status.ContentHash != snapshotHash(record):
 		return nil
 	default:
-		return r.Ledger.Cancel(ctx, s.key, s.now)
+		return r.Ledger.Cancel(ctx, s.key, campaign.EndDeleted, s.now)
 	}
 }

@@ -102,13 +102,16 @@ func (r *EmailCampaignReconciler) lookUp(ctx context.Context, s *scope) error {
 // applySuspension tells the workers about spec.suspend. It comes before the list is looked at: a running campaign can
 // be suspended whatever became of its source.
 func (r *EmailCampaignReconciler) applySuspension(ctx context.Context, s *scope) error {
-	if !s.holds() || s.record.Suspended == s.suspended() {
+	if !s.holds() || s.record.Control.Suspended == s.suspended() {
 		return nil
 	}
-	if err := r.Ledger.Suspend(ctx, s.key, s.suspended()); err != nil {
+	control := s.record.Control
+	control.Suspended = s.suspended()
+	record, err := r.Ledger.Steer(ctx, s.key, campaign.Steered{Control: control, Idle: s.record.Idle, Now: s.now})
+	if err != nil {
 		return r.databaseError(err)
 	}
-	s.record.Suspended = s.suspended()
+	s.record = &record
 	return nil
 }
 
@@ -143,7 +146,7 @@ func (r *EmailCampaignReconciler) load(ctx context.Context, s *scope) error {
 		Content:   s.content,
 		ListHash:  source.hash,
 		JobSize:   jobSize(s.object),
-		Suspended: s.suspended(),
+		Control:   campaign.Control{Suspended: s.suspended()},
 		CreatedAt: s.object.CreationTimestamp.Time, // tells the object that opened the campaign from one that adopts it
 	}
 	if s.sealed() {

@@ -360,16 +360,17 @@ func (l *countedLedger) Seal(ctx context.Context, key string, totals campaign.To
 	return record, err
 }
 
-func (l *countedLedger) Suspend(ctx context.Context, key string, suspended bool) error {
-	return l.effects.do("database", func() error { return l.Ledger.Suspend(ctx, key, suspended) })
+func (l *countedLedger) Steer(ctx context.Context, key string, to campaign.Steered) (record campaign.Record, err error) {
+	err = l.effects.do("database", func() (err error) { record, err = l.Ledger.Steer(ctx, key, to); return })
+	return record, err
 }
 
 func (l *countedLedger) Discard(ctx context.Context, key string) error {
 	return l.effects.do("database", func() error { return l.Ledger.Discard(ctx, key) })
 }
 
-func (l *countedLedger) Cancel(ctx context.Context, key string, now time.Time) error {
-	return l.effects.do("database", func() error { return l.Ledger.Cancel(ctx, key, now) })
+func (l *countedLedger) Cancel(ctx context.Context, key, reason string, now time.Time) error {
+	return l.effects.do("database", func() error { return l.Ledger.Cancel(ctx, key, reason, now) })
 }
 
 func (l *countedLedger) Campaign(ctx context.Context, key string) (campaign.Record, error) {

@@ -24,6 +24,8 @@ const (
 	ReasonKeyNotFound = "KeyNotFound"
 	// ReasonKeyConflict (False): another content was sent, or is being sent, under the same campaign key.
 	ReasonKeyConflict = "KeyConflict"
+	// ReasonUnknownTimeZone (False): the operator's time zone database has no zone of the name spec.schedule.timeZone.
+	ReasonUnknownTimeZone = "UnknownTimeZone"
 	// ReasonSourceChanged (False): the message or the list changed while it was being written to the database.
 	ReasonSourceChanged = "SourceChanged"
 )
@@ -63,6 +65,14 @@ const (
 	ReasonNotSuspended = "NotSuspended"
 	// ReasonSuspendedBySpec (True): spec.suspend is true.
 	ReasonSuspendedBySpec = "SuspendedBySpec"
+	// ReasonHeld (True): the annotation mail.cartero.dev/hold is there.
+	ReasonHeld = "Held"
+	// ReasonAbortThresholdExceeded (True; also of Failed): more recipients fail than spec.abortPolicy allows. Somebody
+	// resumes the campaign with the annotation mail.cartero.dev/resume-at, or cancels it.
+	ReasonAbortThresholdExceeded = "AbortThresholdExceeded"
+	// ReasonFailurePolicyMatched (True; also of Failed): a reply matched a rule of spec.failurePolicy that stops the
+	// campaign. Resumed as AbortThresholdExceeded is.
+	ReasonFailurePolicyMatched = "FailurePolicyMatched"
 	// ReasonAuthenticationFailed (True): the SMTP server refuses the credentials. Tried again at status.nextTransitionTime.
 	ReasonAuthenticationFailed = "AuthenticationFailed"
 	// ReasonSenderRefused (True): the SMTP server refuses the sender. Tried again at status.nextTransitionTime.
@@ -93,6 +103,13 @@ const (
 	ReasonNotFailed = "NotFailed"
 	// ReasonCancelled (True): the campaign was cancelled before every recipient had been tried.
 	ReasonCancelled = "Cancelled"
+	// ReasonDeleted (True): an object of this campaign was deleted, with deletionPolicy Stop, before every recipient had been
+	// tried. It is seen by objects that are applied later.
+	ReasonDeleted = "Deleted"
+	// ReasonStartDeadlineExceeded (True): the campaign could not start in time (spec.schedule.startingDeadlineSeconds).
+	ReasonStartDeadlineExceeded = "StartDeadlineExceeded"
+	// ReasonDeadlineExceeded (True): the campaign took longer than spec.activeDeadlineSeconds.
+	ReasonDeadlineExceeded = "DeadlineExceeded"
 	// ReasonAllRecipientsFailed (True): there were recipients, and not one was accepted.
 	ReasonAllRecipientsFailed = "AllRecipientsFailed"
 )
@@ -110,6 +127,15 @@ const (
 	// ReasonDeferred (as Sending): every recipient that has not ended waits for its next attempt, the first of them until
 	// status.nextTransitionTime.
 	ReasonDeferred = "Deferred"
+	// ReasonScheduled (as Sending): the campaign waits for spec.schedule.startTime, until status.nextTransitionTime.
+	ReasonScheduled = "Scheduled"
+	// ReasonOutsideWindow (as Sending): no window of spec.schedule.windows is open; the next one opens at
+	// status.nextTransitionTime.
+	ReasonOutsideWindow = "OutsideWindow"
+	// ReasonThrottled (as Sending): spec.throttle.rate is what holds the campaign back.
+	ReasonThrottled = "Throttled"
+	// ReasonNoProgress (False): workers should be sending, and nobody has ended for some time (NO_PROGRESS_AFTER). Stalled.
+	ReasonNoProgress = "NoProgress"
 	// ReasonDependencyNotReady (False): the database, the queue or the SMTP relay does not answer; the message says which.
 	// Retried.
 	ReasonDependencyNotReady = "DependencyNotReady"
@@ -136,8 +162,13 @@ const (
 	EventCampaignAdopted        = "CampaignAdopted"        // the key's campaign was in the database already
 	EventJobEnqueued            = "JobEnqueued"            // the jobs were put into the queue
 	EventSendingStarted         = "SendingStarted"         // a worker took up the first recipient
-	EventSendingSuspended       = "SendingSuspended"       // spec.suspend became true
+	EventSendingSuspended       = "SendingSuspended"       // spec.suspend became true, or somebody holds the campaign
 	EventSendingResumed         = "SendingResumed"         // what suspended the campaign is gone
+	EventCampaignScheduled      = "CampaignScheduled"      // it waits for its start, or for a window
+	EventRetryRequested         = "RetryRequested"         // somebody had failed recipients tried again
+	EventInDoubtResolved        = "InDoubtResolved"        // somebody decided what became of those in doubt
+	EventTestMailsQueued        = "TestMailsQueued"        // somebody asked for test mails
+	EventCampaignReleased       = "CampaignReleased"       // the object goes, and the campaign goes on
 	EventCampaignCompleted      = "CampaignCompleted"      // every recipient has ended
 )
 
@@ -149,6 +180,10 @@ const (
 	EventRelayUnavailable         = "RelayUnavailable"         // the SMTP relay does not take mails
 	EventSMTPAuthenticationFailed = "SmtpAuthenticationFailed" // the SMTP server refuses the credentials
 	EventSenderRefused            = "SenderRefused"            // the SMTP server refuses the sender
+	EventAbortThresholdExceeded   = "AbortThresholdExceeded"   // more recipients fail than spec.abortPolicy allows
+	EventFailurePolicyMatched     = "FailurePolicyMatched"     // a reply stopped the campaign
+	EventNoProgress               = "NoProgress"               // nobody has ended for some time
+	EventVerbRejected             = "VerbRejected"             // an annotation asks for what can't be done; the message says why
 	EventRecipientsInDoubt        = "RecipientsInDoubt"        // mails of which nobody can know whether they were accepted
 	EventCampaignCancelled        = "CampaignCancelled"        // cancelled before every recipient had been tried
 	EventCampaignFailed           = "CampaignFailed"           // ended, and not one recipient was accepted

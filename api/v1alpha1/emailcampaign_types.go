@@ -17,7 +17,45 @@ const (
 	ReadinessCompleted ReadinessPolicy = "Completed"
 )
 
+// ConflictPolicy says what becomes of an object whose key has a campaign already.
+// +kubebuilder:validation:Enum=Adopt;Fail
+type ConflictPolicy string
+
+// The conflict policies.
+const (
+	// ConflictAdopt: follow the campaign that is there, if its content is the same.
+	ConflictAdopt ConflictPolicy = "Adopt"
+	// ConflictFail: send nothing, and say so.
+	ConflictFail ConflictPolicy = "Fail"
+)
+
+// Shutdown ends a campaign before its time.
+// +kubebuilder:validation:Enum=None;Stop
+type Shutdown string
+
+// The ways to shut down.
+const (
+	// ShutdownNone: the campaign runs to its end.
+	ShutdownNone Shutdown = "None"
+	// ShutdownStop: mails on the wire are finished; whoever was not mailed yet is cancelled.
+	ShutdownStop Shutdown = "Stop"
+)
+
+// DeletionPolicy says what becomes of a campaign whose object is deleted.
+// +kubebuilder:validation:Enum=Stop;Orphan
+type DeletionPolicy string
+
+// The deletion policies.
+const (
+	// DeletionStop: whoever was not mailed yet is cancelled.
+	DeletionStop DeletionPolicy = "Stop"
+	// DeletionOrphan: the campaign goes on.
+	DeletionOrphan DeletionPolicy = "Orphan"
+)
+
 // EmailCampaignSpec is what a campaign shall be.
+// +kubebuilder:validation:XValidation:rule="self.onConflict == oldSelf.onConflict",message="spec.onConflict is immutable; apply a new campaign under another name to change it",fieldPath=".onConflict",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="oldSelf.shutdown != 'Stop' || self.shutdown == 'Stop'",message="spec.shutdown Stop can't be taken back; apply a new campaign under another name and campaignKey to send again",fieldPath=".shutdown",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.campaignKey) == has(oldSelf.campaignKey) && (!has(self.campaignKey) || self.campaignKey == oldSelf.campaignKey)",message="spec.campaignKey is immutable; apply a new campaign under another name for another key",fieldPath=".campaignKey",reason=FieldValueForbidden
 type EmailCampaignSpec struct {
 	// campaignKey is the identity of the campaign in the database, where it is kept for ever: an object with a key that
@@ -29,10 +67,63 @@ type EmailCampaignSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9./_]*[a-z0-9])?$')",message="spec.campaignKey must be lower-case letters, digits and -._/ and begin and end with a letter or digit"
 	CampaignKey string `json:"campaignKey,omitempty"`
 
+	// onConflict says what to do if the key has a campaign with the same content already. Adopt: follow it; nobody is mailed
+	// again. Fail: the object is Stalled with KeyConflict. Another content under the key is always a KeyConflict. Immutable.
+	// +optional
+	// +default="Adopt"
+	OnConflict ConflictPolicy `json:"onConflict,omitempty"`
+
 	// suspend stops the sending while it is true; mails on the wire are finished. Can be changed until the campaign has ended.
 	// +optional
 	// +default=false
 	Suspend *bool `json:"suspend,omitempty"`
+
+	// shutdown Stop cancels the campaign for good: whoever was not mailed yet is not mailed. It can't be taken back.
+	// +optional
+	// +default="None"
+	Shutdown Shutdown `json:"shutdown,omitempty"`
+
+	// schedule says when to send. Without it, at once and at any time.
+	// +optional
+	Schedule *Schedule `json:"schedule,omitempty"`
+
+	// activeDeadlineSeconds is how long the campaign may take from status.startTime, not counting the time while it is
+	// suspended or outside of its windows. Whoever was not mailed by then is not mailed, and the campaign has Failed with
+	// DeadlineExceeded. Without it, there is no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=31536000
+	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
+
+	// throttle limits how fast the campaign is sent, over all workers together. Can be changed at any time.
+	// +optional
+	Throttle *Throttle `json:"throttle,omitempty"`
+
+	// retry says when a recipient that the server put off is tried again. What it leaves out is as the workers are
+	// configured. Can be changed at any time.
+	// +optional
+	Retry *Retry `json:"retry,omitempty"`
+
+	// failurePolicy overrides what a server's reply means. Can be changed at any time.
+	// +optional
+	FailurePolicy *FailurePolicy `json:"failurePolicy,omitempty"`
+
+	// abortPolicy stops a campaign that goes wrong. Can be changed at any time.
+	// +optional
+	// +default={}
+	AbortPolicy *AbortPolicy `json:"abortPolicy,omitempty"`
+
+	// deletionPolicy says what becomes of the campaign when the object is deleted. Stop: whoever was not mailed yet is not
+	// mailed. Orphan: it goes on without the object; applied again, the object follows it.
+	// +optional
+	// +default="Stop"
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// ttlSecondsAfterFinished is when the object is deleted after the campaign has ended, in seconds. Its memory in the
+	// database stays: applied again, nothing is sent. Without it, the object is kept.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 
 	// jobSize is the number of recipients of one job, the unit that workers share a campaign in. Frozen once
 	// status.startTime is set.
@@ -76,6 +167,8 @@ type EmailCampaignSpec struct {
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.message == oldSelf.spec.message",message="spec.message is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.message",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.recipients == oldSelf.spec.recipients",message="spec.recipients is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.recipients",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.jobSize == oldSelf.spec.jobSize",message="spec.jobSize is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.jobSize",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.?schedule.?startTime == oldSelf.spec.?schedule.?startTime",message="spec.schedule.startTime is frozen since status.startTime: the campaign has started; use spec.suspend or spec.schedule.windows to hold it",fieldPath=".spec.schedule",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.terminalState) || self.spec.shutdown == oldSelf.spec.shutdown",message="spec.shutdown is frozen since the campaign has ended (status.terminalState)",fieldPath=".spec.shutdown",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.terminalState) || self.spec.suspend == oldSelf.spec.suspend",message="spec.suspend is frozen since the campaign has ended (status.terminalState); apply a new campaign under another name or campaignKey to send again",fieldPath=".spec.suspend",reason=FieldValueForbidden
 type EmailCampaign struct {
 	metav1.TypeMeta `json:",inline"`

@@ -27,7 +27,13 @@ func TestDefaults(t *testing.T) {
 		t.Fatalf("Creating: %v", err)
 	}
 
+	want.Spec.OnConflict = v1alpha1.ConflictAdopt
 	want.Spec.Suspend = new(false)
+	want.Spec.Shutdown = v1alpha1.ShutdownNone
+	want.Spec.AbortPolicy = &v1alpha1.AbortPolicy{
+		MinSample: new(int32(100)), MaxHardBouncePercent: new(int32(5)), MaxFailedPercent: new(int32(20)), Action: v1alpha1.AbortPause,
+	}
+	want.Spec.DeletionPolicy = v1alpha1.DeletionStop
 	want.Spec.JobSize = new(int32(1000))
 	want.Spec.ReadinessPolicy = v1alpha1.ReadinessHandedOff
 	want.Spec.Recipients.Format = v1alpha1.FormatCSV

@@ -65,6 +65,30 @@ type EmailCampaignStatus struct {
 	// +optional
 	NextTransitionTime *metav1.Time `json:"nextTransitionTime,omitempty"`
 
+	// estimatedCompletionTime is when the campaign ends if it goes on as it does; absent while nothing can be said.
+	// +optional
+	EstimatedCompletionTime *metav1.Time `json:"estimatedCompletionTime,omitempty"`
+
+	// lastHandledResumeAt is the token of the last answered annotation mail.cartero.dev/resume-at.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	LastHandledResumeAt string `json:"lastHandledResumeAt,omitempty"`
+
+	// lastHandledRetryFailedAt is the token of the last answered annotation mail.cartero.dev/retry-failed-at.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	LastHandledRetryFailedAt string `json:"lastHandledRetryFailedAt,omitempty"`
+
+	// lastHandledResolveInDoubt is the last answered annotation mail.cartero.dev/resolve-in-doubt.
+	// +optional
+	// +kubebuilder:validation:MaxLength=140
+	LastHandledResolveInDoubt string `json:"lastHandledResolveInDoubt,omitempty"`
+
+	// lastHandledTestSendAt is the token of the last answered annotation mail.cartero.dev/test-send-at.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	LastHandledTestSendAt string `json:"lastHandledTestSendAt,omitempty"`
+
 	// terminalState is how the campaign ended; absent while it has not.
 	// +optional
 	TerminalState TerminalState `json:"terminalState,omitempty"`

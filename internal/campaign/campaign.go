@@ -82,9 +82,11 @@ type Draft struct {
 	// ListHash identifies the list that is being written: SHA-256 in hex over its source and its format.
 	ListHash string
 	JobSize  int
-	// Suspended has the campaign sealed suspended: no worker starts it before it is resumed.
-	Suspended bool
+	// Control is in force from the moment of the seal.
+	Control   Control
 	CreatedAt time.Time
+	// Owner is the id of who steers the campaign; empty for nobody.
+	Owner string
 }
 
 // Shard is one job with its recipients.
@@ -125,15 +127,27 @@ type Record struct {
 	ListHash    string
 	JobSize     int
 	Totals      Totals
-	Suspended   bool
-	Hold        *Hold
-	CreatedAt   time.Time
+	Control     Control
+	// Revision counts the changes that workers must notice.
+	Revision int
+	// SteeredAt is when Control last changed; SuspendedAt is when it last became suspended, nil while it is not.
+	SteeredAt   *time.Time
+	SuspendedAt *time.Time
+	// Idle is the time that does not count for a deadline, up to SuspendedAt.
+	Idle time.Duration
+	Hold *Hold
+	// AbortBase is what is not counted for Policy.Abort: the recipients that had ended when the campaign was resumed.
+	AbortBase Ended
+	Verbs     Verbs
+	Owner     Owner
+	CreatedAt time.Time
 	// SealedAt is nil while the list is being written: no worker touches the campaign's jobs before it is set.
 	SealedAt *time.Time
 	// StartedAt is the first claim of a recipient.
 	StartedAt *time.Time
-	// CancelledAt is set once by Cancel.
+	// CancelledAt and EndReason are set once, by Cancel.
 	CancelledAt *time.Time
+	EndReason   string
 }
 
 // Sealed reports whether the list is complete and the jobs are visible to workers.
@@ -155,11 +169,10 @@ type Ledger interface {
 	// Discard removes an unsealed campaign with its jobs and recipients. It fails with ErrSealed on a sealed one, and
 	// does nothing on one that does not exist.
 	Discard(ctx context.Context, key string) error
-	// Suspend sets or clears the campaign's suspension.
-	Suspend(ctx context.Context, key string, suspended bool) error
+	Steering
 	// Cancel ends the campaign: recipients that wait become cancelled, their jobs are finished. Those on the wire end
-	// as they end. The campaign's row stays as its tombstone.
-	Cancel(ctx context.Context, key string, now time.Time) error
+	// as they end. The campaign's row stays as its tombstone, with the first reason, one of the End constants.
+	Cancel(ctx context.Context, key, reason string, now time.Time) error
 	// Tally counts the campaign's recipients by state and its failures by category.
 	Tally(ctx context.Context, key string) (Tally, error)
 }

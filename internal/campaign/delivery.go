@@ -10,18 +10,20 @@ type Job struct {
 	Status    JobStatus
 	Content   Content
 	CreatedAt time.Time
-	// Sealed, Suspended, Cancelled and Hold are the campaign's; a legacy job is always sealed.
+	// These are the campaign's; a legacy job is always sealed and started.
 	Sealed    bool
-	Suspended bool
+	Started   bool
+	Control   Control
 	Cancelled bool
 	Hold      *Hold
+	Revision  int
 	// Priority is the campaign's; 0 for none.
 	Priority int
 }
 
 // Runnable reports whether a worker may claim recipients of this job at this time.
 func (j Job) Runnable(now time.Time) bool {
-	return j.Sealed && !j.Suspended && !j.Cancelled && (j.Hold == nil || !now.Before(j.Hold.Until))
+	return j.Sealed && !j.Cancelled && (j.Hold == nil || !now.Before(j.Hold.Until)) && j.Control.open(now, j.Started)
 }
 
 // Claimed is a recipient that a worker holds under a lease.

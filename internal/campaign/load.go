@@ -45,10 +45,9 @@ func (l *Loader) Load(ctx context.Context, draft Draft, list List) (Record, erro
 	if err := SameSource(record, draft); err != nil || record.Sealed() {
 		return record, err
 	}
-	if record.Suspended != draft.Suspended { // before the seal, so that no worker can be first
-		if err := l.ledger.Suspend(ctx, draft.Key, draft.Suspended); err != nil {
-			return record, fmt.Errorf("suspending the campaign: %w", err)
-		}
+	// Before the seal, so that no worker can be first. It changes nothing where the campaign was opened just now.
+	if _, err := l.ledger.Steer(ctx, draft.Key, Steered{Control: draft.Control, Now: l.now()}); err != nil {
+		return record, fmt.Errorf("steering the campaign: %w", err)
 	}
 
 	totals, err := l.writeShards(ctx, draft, list)

@@ -270,7 +270,7 @@ func TestIdempotentCampaignCancelledHalfWay(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.ledger.writeShard = func(next func(context.Context, campaign.Shard) error, ctx context.Context, shard campaign.Shard) error {
-		if err := f.store.Cancel(ctx, shard.Key, at); err != nil {
+		if err := f.store.Cancel(ctx, shard.Key, campaign.EndCancelled, at); err != nil {
 			t.Error(err)
 		}
 		return next(ctx, shard)

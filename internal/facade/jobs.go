@@ -168,7 +168,7 @@ func (f *facade) cancelJob(ctx context.Context, in *jobInput) (*cancelOutput, er
 }
 
 func (f *facade) cancelCampaign(ctx context.Context, id, key string) (*cancelOutput, error) {
-	if err := f.Ledger.Cancel(ctx, key, f.Now().UTC()); err != nil {
+	if err := f.Ledger.Cancel(ctx, key, campaign.EndCancelled, f.Now().UTC()); err != nil {
 		return nil, f.fault(ctx, "Cancelling a campaign failed", err)
 	}
 	record, err := f.Ledger.Campaign(ctx, key)

@@ -18,6 +18,11 @@ type Store interface {
 	DueJobs(ctx context.Context, key string, now, rungBefore time.Time, limit int) ([]campaign.DueJob, error)
 	// MarkRung counts a ring of each job, if its count is still the one given, and sets rungAt.
 	MarkRung(ctx context.Context, jobs []campaign.DueJob, now time.Time) error
+	// RungJobs returns unfinished jobs of the campaign that were rung, at most limit of those with ids behind after, in id
+	// order.
+	RungJobs(ctx context.Context, key, after string, limit int) ([]campaign.DueJob, error)
+	// ForgetRings takes rungAt away: the queue no longer has the jobs, which are rung again as soon as they are due.
+	ForgetRings(ctx context.Context, jobs []campaign.DueJob) error
 	// PostponeRing sets rungAt alone: the queue still has the job's latest ring.
 	PostponeRing(ctx context.Context, jobs []campaign.DueJob, now time.Time) error
 }
@@ -27,6 +32,9 @@ type Queue interface {
 	// Ring adds one job per entry, bullID → EmailJob id, in one pipelined round trip. An id that the queue knows is
 	// left alone.
 	Ring(ctx context.Context, rings []Ring) error
+	// Unring takes jobs that wait, are delayed or paused out of the queue. Others are left alone, and one that is not there
+	// is no error.
+	Unring(ctx context.Context, bullIDs []string) error
 	// Waiting reports which of these Bull ids are in the queue and not finished: waiting, paused, delayed or active.
 	Waiting(ctx context.Context, bullIDs []string) (map[string]bool, error)
 }

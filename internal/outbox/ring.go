@@ -85,6 +85,32 @@ func (o *Outbox) RingCampaign(ctx context.Context, key string) error {
 	return o.ring(ctx, key)
 }
 
+// UnringCampaign takes the campaign's jobs out of the queue, but for those that run. It is idempotent; a failure of the
+// queue is a *QueueError.
+func (o *Outbox) UnringCampaign(ctx context.Context, key string) error {
+	after := ""
+	for {
+		jobs, err := o.cfg.Store.RungJobs(ctx, key, after, defaultBatch)
+		if err != nil {
+			return fmt.Errorf("finding jobs in the queue: %w", err)
+		}
+		if len(jobs) == 0 {
+			return nil
+		}
+		after = jobs[len(jobs)-1].ID
+		ids := make([]string, len(jobs))
+		for i, job := range jobs {
+			ids[i] = campaign.BullID(job.ID, job.Rings-1)
+		}
+		if err := o.cfg.Queue.Unring(ctx, ids); err != nil {
+			return &QueueError{fmt.Errorf("taking %d jobs out of the queue: %w", len(ids), err)}
+		}
+		if err := o.cfg.Store.ForgetRings(ctx, jobs); err != nil {
+			return fmt.Errorf("remembering that %d jobs are not in the queue: %w", len(jobs), err)
+		}
+	}
+}
+
 // Sweep rings whatever job of any campaign is due and was not rung recently.
 func (o *Outbox) Sweep(ctx context.Context) error {
 	err := o.ring(ctx, "")

@@ -24,6 +24,28 @@ type memory struct {
 	marked    []campaign.DueJob
 	postponed []campaign.DueJob
 	asked     []string
+	unrung    []string
+	forgotten []campaign.DueJob
+}
+
+func (m *memory) RungJobs(_ context.Context, _, after string, limit int) ([]campaign.DueJob, error) {
+	var jobs []campaign.DueJob
+	for _, job := range m.due {
+		if job.Rings > 0 && job.ID > after && len(jobs) < limit {
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs, nil
+}
+
+func (m *memory) ForgetRings(_ context.Context, jobs []campaign.DueJob) error {
+	m.forgotten = append(m.forgotten, jobs...)
+	return nil
+}
+
+func (m *memory) Unring(_ context.Context, bullIDs []string) error {
+	m.unrung = append(m.unrung, bullIDs...)
+	return nil
 }
 
 func (m *memory) DueJobs(_ context.Context, _ string, _, _ time.Time, limit int) ([]campaign.DueJob, error) {
@@ -139,5 +161,24 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	if _, err := outbox.New(outbox.Config{}); err == nil || err.Error() != "outbox: Store and Queue are required" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestUnringCampaign: the jobs that were rung leave the queue by their latest id, and may be rung again at once.
+func TestUnringCampaign(t *testing.T) {
+	t.Parallel()
+	m := memory{due: []campaign.DueJob{{ID: "a"}, {ID: "b", Rings: 1}, {ID: "c", Rings: 3}}}
+	o, err := outbox.New(outbox.Config{Store: &m, Queue: &m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.UnringCampaign(t.Context(), "growth/autumn"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"b", "c-r2"}, m.unrung); diff != "" {
+		t.Errorf("Taken out of the queue (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]campaign.DueJob{{ID: "b", Rings: 1}, {ID: "c", Rings: 3}}, m.forgotten); diff != "" {
+		t.Errorf("Forgotten rings (-want +got):\n%s", diff)
 	}
 }

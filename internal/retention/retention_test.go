@@ -201,7 +201,7 @@ func TestCleanOnAStore(t *testing.T) {
 	if _, err := db.Submit(t.Context(), mails, nil, old); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Cancel(t.Context(), "http/old", old); err != nil {
+	if err := db.Cancel(t.Context(), "http/old", campaign.EndCancelled, old); err != nil {
 		t.Fatal(err)
 	}
 	if err := cleaner(t, retention.Config{Store: db, Keep: 48 * time.Hour}).Clean(t.Context()); err != nil {

@@ -36,7 +36,7 @@ func (s *Store) Claim(ctx context.Context, claim campaign.Claim) ([]campaign.Cla
 	err := s.write(ctx, "claiming recipients", func(tx *gorm.DB) error {
 		claimed = nil
 		runnable, err := runnableJobs(tx, []string{claim.JobID}, claim.Now)
-		if err != nil || !runnable[claim.JobID] {
+		if _, ok := runnable[claim.JobID]; err != nil || !ok {
 			return err
 		}
 		var ids []string
@@ -139,7 +139,7 @@ func announceRows(tx *gorm.DB, token string, ids []string, now time.Time) ([]str
 		case row.effective() != campaign.StateActive: // a legacy program ended it
 		case announced && row.AnnouncedAt.Equal(at(now).Time):
 			granted[row.ID] = true
-		case !announced && runnable[row.JobID]:
+		case !announced && contains(runnable, row.JobID):
 			granted[row.ID] = true
 			fresh = append(fresh, row.ID)
 		}
@@ -155,6 +155,11 @@ func announceRows(tx *gorm.DB, token string, ids []string, now time.Time) ([]str
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !granted[id] }), nil
+}
+
+func contains(runnable map[string]int, job string) bool {
+	_, ok := runnable[job]
+	return ok
 }
 
 // jobsOf returns the ids of the rows' jobs, each once.

@@ -23,7 +23,9 @@ const (
 		" AND r.`state` = 'pending' AND r.`nextAttemptAt` IS NULL LIMIT 1) IS NOT NULL"
 
 	campaignRuns = "c.`sealedAt` IS NOT NULL AND c.`cancelledAt` IS NULL AND c.`suspended` = FALSE" +
-		" AND (c.`holdUntil` IS NULL OR c.`holdUntil` <= @now)"
+		" AND (c.`holdUntil` IS NULL OR c.`holdUntil` <= @now) AND (c.`opensAt` IS NULL OR c.`opensAt` <= @now)" +
+		" AND (c.`closesAt` IS NULL OR c.`closesAt` > @now)" +
+		" AND (c.`startedAt` IS NOT NULL OR c.`startBefore` IS NULL OR c.`startBefore` > @now)"
 
 	dueOfCampaigns = "SELECT j.`id`, j.`rings`, c.`priority` FROM `EmailJob` j JOIN `Campaign` c ON c.`key` = j.`campaignKey`" +
 		" WHERE " + campaignRuns + " AND " + jobToRing + " AND (" + hasUntried + " OR " + hasDeferredDue + ")"
@@ -55,6 +57,24 @@ func (s *Store) MarkRung(ctx context.Context, jobs []campaign.DueJob, now time.T
 		return tx.Model(&jobRow{}).Where("`id` IN ? AND `rings` = ?", ids, rings).Updates(map[string]any{
 			"rings": rings + 1, "rungAt": at(now),
 		}).Error
+	})
+}
+
+// RungJobs implements outbox.Store.
+func (s *Store) RungJobs(ctx context.Context, key, after string, limit int) ([]campaign.DueJob, error) {
+	var jobs []campaign.DueJob
+	err := s.query(ctx, "looking for jobs in the queue", func(db *gorm.DB) error {
+		return db.Model(&jobRow{}).Select("id", "rings").
+			Where("`campaignKey` = ? AND `id` > ? AND `rings` > 0", key, after).Where("`status` IN ?", unfinishedJobs).
+			Order("`id`").Limit(limit).Scan(&jobs).Error
+	})
+	return jobs, err
+}
+
+// ForgetRings implements outbox.Store. A job that was rung again meanwhile keeps its time.
+func (s *Store) ForgetRings(ctx context.Context, jobs []campaign.DueJob) error {
+	return s.stampRings(ctx, "forgetting rings", jobs, func(tx *gorm.DB, rings int, ids []string) error {
+		return tx.Model(&jobRow{}).Where("`id` IN ? AND `rings` = ?", ids, rings).Update("rungAt", nil).Error
 	})
 }
 

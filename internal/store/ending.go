@@ -72,9 +72,10 @@ func discardBatch(tx *gorm.DB, key string) (done bool, err error) {
 
 // Cancel implements campaign.Ledger. From its first commit on no worker is granted a recipient of the campaign; then the
 // recipients that wait are ended job by job, those that are claimed but not announced among them.
-func (s *Store) Cancel(ctx context.Context, key string, now time.Time) error {
+func (s *Store) Cancel(ctx context.Context, key, reason string, now time.Time) error {
 	const what = "cancelling the campaign"
 	err := s.updateCampaign(ctx, what, key, map[string]any{
+		"endReason":   gorm.Expr("CASE WHEN `endReason` = '' THEN ? ELSE `endReason` END", reason),
 		"cancelledAt": gorm.Expr("COALESCE(`cancelledAt`, ?)", at(now)),
 	})
 	if err != nil {

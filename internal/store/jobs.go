@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"gorm.io/gorm"
@@ -29,7 +30,7 @@ func (s *Store) Job(ctx context.Context, id string) (campaign.Job, error) {
 			CreatedAt: row.CreatedAt.Time,
 		}
 		if row.CampaignKey == nil {
-			job.Sealed = true
+			job.Sealed, job.Started = true, true
 			job.Content = legacyContent(row.Subject, row.Body)
 			return nil
 		}
@@ -39,6 +40,11 @@ func (s *Store) Job(ctx context.Context, id string) (campaign.Job, error) {
 			return orNotFound(err)
 		}
 		owner.lend(&job)
+		steering, err := owner.steering()
+		if err != nil {
+			return err
+		}
+		job.Control.Policy = steering.Policy
 		if err := json.Unmarshal([]byte(owner.Content), &job.Content); err != nil {
 			return fmt.Errorf("reading the content of the campaign: %w", err)
 		}
@@ -51,7 +57,9 @@ func (s *Store) Job(ctx context.Context, id string) (campaign.Job, error) {
 func (r campaignRow) lend(job *campaign.Job) {
 	job.Key = r.Key
 	job.Sealed = !r.SealedAt.IsZero()
-	job.Suspended = r.Suspended
+	job.Started = !r.StartedAt.IsZero()
+	job.Control = r.control()
+	job.Revision = r.Revision
 	job.Cancelled = !r.CancelledAt.IsZero()
 	job.Hold = r.hold()
 	job.Priority = r.Priority
@@ -64,33 +72,55 @@ func legacyContent(subject, body string) campaign.Content {
 	return campaign.Content{Subject: subject, Text: body}
 }
 
-// runnableJobs returns those of the jobs whose recipients may be claimed and sent at this time.
-func runnableJobs(tx *gorm.DB, ids []string, now time.Time) (map[string]bool, error) {
+// runnableJobs returns those of the jobs whose recipients may be claimed and sent at this time, with the revision of their
+// campaign.
+func runnableJobs(tx *gorm.DB, ids []string, now time.Time) (map[string]int, error) {
 	var rows []struct {
 		ID          string  `gorm:"column:id"`
 		CampaignKey *string `gorm:"column:campaignKey"`
 		SealedAt    stamp   `gorm:"column:sealedAt"`
+		StartedAt   stamp   `gorm:"column:startedAt"`
 		Suspended   bool    `gorm:"column:suspended"`
+		OpensAt     stamp   `gorm:"column:opensAt"`
+		ClosesAt    stamp   `gorm:"column:closesAt"`
+		StartBefore stamp   `gorm:"column:startBefore"`
 		CancelledAt stamp   `gorm:"column:cancelledAt"`
 		HoldUntil   stamp   `gorm:"column:holdUntil"`
+		Revision    int     `gorm:"column:revision"`
 	}
-	err := tx.Raw("SELECT j.`id`, j.`campaignKey`, c.`sealedAt`, COALESCE(c.`suspended`, FALSE) AS suspended,"+
-		" c.`cancelledAt`, c.`holdUntil` FROM `EmailJob` j LEFT JOIN `Campaign` c ON c.`key` = j.`campaignKey`"+
-		" WHERE j.`id` IN ?", ids).Scan(&rows).Error
+	err := tx.Raw("SELECT j.`id`, j.`campaignKey`, c.`sealedAt`, c.`startedAt`, COALESCE(c.`suspended`, FALSE) AS suspended,"+
+		" c.`opensAt`, c.`closesAt`, c.`startBefore`, c.`cancelledAt`, c.`holdUntil`, COALESCE(c.`revision`, 0) AS revision"+
+		" FROM `EmailJob` j LEFT JOIN `Campaign` c ON c.`key` = j.`campaignKey` WHERE j.`id` IN ?", ids).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("reading the state of the campaign: %w", err)
 	}
-	runnable := make(map[string]bool, len(rows))
+	runnable := make(map[string]int, len(rows))
 	for _, row := range rows {
-		job := campaign.Job{Sealed: row.CampaignKey == nil}
+		job := campaign.Job{Sealed: row.CampaignKey == nil, Started: true}
 		if row.CampaignKey != nil {
 			campaignRow{
-				SealedAt: row.SealedAt, Suspended: row.Suspended, CancelledAt: row.CancelledAt, HoldUntil: row.HoldUntil,
+				SealedAt: row.SealedAt, StartedAt: row.StartedAt, Suspended: row.Suspended, OpensAt: row.OpensAt,
+				ClosesAt: row.ClosesAt, StartBefore: row.StartBefore, CancelledAt: row.CancelledAt, HoldUntil: row.HoldUntil,
 			}.lend(&job)
 		}
-		runnable[row.ID] = job.Runnable(now)
+		if job.Runnable(now) {
+			runnable[row.ID] = row.Revision
+		}
 	}
 	return runnable, nil
+}
+
+// Runnable implements worker.Store.
+func (s *Store) Runnable(ctx context.Context, jobIDs []string, now time.Time) (map[string]int, error) {
+	runnable := make(map[string]int, len(jobIDs))
+	err := eachChunk(jobIDs, func(ids []string) error {
+		return s.query(ctx, "looking whether jobs may run", func(db *gorm.DB) error {
+			some, err := runnableJobs(db, ids, now)
+			maps.Copy(runnable, some)
+			return err
+		})
+	})
+	return runnable, err
 }
 
 // StartJob implements worker.Store. It does nothing on a job of an unsealed campaign.

@@ -19,6 +19,10 @@ func (s *Store) Open(ctx context.Context, draft campaign.Draft) (campaign.Record
 	if err != nil {
 		return campaign.Record{}, fmt.Errorf("opening the campaign: %w", err)
 	}
+	policy, err := steering{Policy: draft.Control.Policy}.column()
+	if err != nil {
+		return campaign.Record{}, fmt.Errorf("opening the campaign: %w", err)
+	}
 	row := campaignRow{
 		Key:          draft.Key,
 		Origin:       string(draft.Origin),
@@ -28,6 +32,18 @@ func (s *Store) Open(ctx context.Context, draft campaign.Draft) (campaign.Record
 		JobSize:      draft.JobSize,
 		InvalidLines: "[]",
 		CreatedAt:    at(draft.CreatedAt),
+		Owner:        draft.Owner,
+		Suspended:    draft.Control.Suspended,
+		OpensAt:      at(draft.Control.OpensAt),
+		ClosesAt:     at(draft.Control.ClosesAt),
+		StartBefore:  at(draft.Control.StartBefore),
+		Steering:     policy,
+	}
+	if row.Suspended {
+		row.SuspendedAt = at(s.now())
+	}
+	if row.Owner != "" {
+		row.OwnerSeenAt = at(s.now())
 	}
 	err = s.write(ctx, "opening the campaign", func(tx *gorm.DB) error {
 		return tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row).Error
@@ -135,11 +151,6 @@ func verifyTotals(tx *gorm.DB, key string, totals campaign.Totals) error {
 			campaign.ErrSourceChanged, totals.Recipients, totals.Jobs, recipients, jobs)
 	}
 	return nil
-}
-
-// Suspend implements campaign.Ledger.
-func (s *Store) Suspend(ctx context.Context, key string, suspended bool) error {
-	return s.updateCampaign(ctx, "suspending the campaign", key, map[string]any{"suspended": suspended})
 }
 
 // HoldCampaign implements worker.Store. A hold ends by itself at its time; the row keeps it.

@@ -57,6 +57,21 @@ var migrations = []migration{
 		},
 		createIndex{table: "Campaign", name: sealIndex, columns: "`origin`, `sealedAt`"},
 	}},
+	{version: 5, name: "steering", steps: []step{
+		addColumns{"Campaign", []column{
+			{"owner", "VARCHAR(191) NOT NULL DEFAULT ''", "TEXT NOT NULL DEFAULT ''"},
+			{"ownerSeenAt", "DATETIME(3) NULL", "DATETIME NULL"},
+			{"revision", "INTEGER NOT NULL DEFAULT 0", "INTEGER NOT NULL DEFAULT 0"},
+			{"opensAt", "DATETIME(3) NULL", "DATETIME NULL"},
+			{"closesAt", "DATETIME(3) NULL", "DATETIME NULL"},
+			{"startBefore", "DATETIME(3) NULL", "DATETIME NULL"},
+			{"steeredAt", "DATETIME(3) NULL", "DATETIME NULL"},
+			{"suspendedAt", "DATETIME(3) NULL", "DATETIME NULL"},
+			{"endReason", "VARCHAR(64) NOT NULL DEFAULT ''", "TEXT NOT NULL DEFAULT ''"},
+			// What no query decides on: policy, idle time, base of the abort policy, verbs.
+			{"steering", "MEDIUMTEXT NULL", "TEXT NULL"},
+		}},
+	}},
 }
 
 // stateIndex is the index that claims read in the order of ids, and tallies alone.

@@ -3,33 +3,81 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 )
 
 // campaignRow is a row of Campaign.
 type campaignRow struct {
-	Key             string `gorm:"column:key;primaryKey"`
-	Origin          string `gorm:"column:origin"`
-	ContentHash     string `gorm:"column:contentHash"`
-	ListHash        string `gorm:"column:listHash"`
-	Content         string `gorm:"column:content"`
-	JobSize         int    `gorm:"column:jobSize"`
-	TotalRecipients int64  `gorm:"column:totalRecipients"`
-	TotalJobs       int    `gorm:"column:totalJobs"`
-	Duplicates      int64  `gorm:"column:duplicates"`
-	Invalid         int64  `gorm:"column:invalid"`
-	InvalidLines    string `gorm:"column:invalidLines"`
-	Suspended       bool   `gorm:"column:suspended"`
-	HoldReason      string `gorm:"column:holdReason"`
-	HoldMessage     string `gorm:"column:holdMessage"`
-	HoldUntil       stamp  `gorm:"column:holdUntil"`
-	CreatedAt       stamp  `gorm:"column:createdAt;autoCreateTime:false"`
-	SealedAt        stamp  `gorm:"column:sealedAt"`
-	StartedAt       stamp  `gorm:"column:startedAt"`
-	CancelledAt     stamp  `gorm:"column:cancelledAt"`
-	Category        string `gorm:"column:category"`
-	Priority        int    `gorm:"column:priority"`
+	Key             string  `gorm:"column:key;primaryKey"`
+	Origin          string  `gorm:"column:origin"`
+	ContentHash     string  `gorm:"column:contentHash"`
+	ListHash        string  `gorm:"column:listHash"`
+	Content         string  `gorm:"column:content"`
+	JobSize         int     `gorm:"column:jobSize"`
+	TotalRecipients int64   `gorm:"column:totalRecipients"`
+	TotalJobs       int     `gorm:"column:totalJobs"`
+	Duplicates      int64   `gorm:"column:duplicates"`
+	Invalid         int64   `gorm:"column:invalid"`
+	InvalidLines    string  `gorm:"column:invalidLines"`
+	Suspended       bool    `gorm:"column:suspended"`
+	HoldReason      string  `gorm:"column:holdReason"`
+	HoldMessage     string  `gorm:"column:holdMessage"`
+	HoldUntil       stamp   `gorm:"column:holdUntil"`
+	CreatedAt       stamp   `gorm:"column:createdAt;autoCreateTime:false"`
+	SealedAt        stamp   `gorm:"column:sealedAt"`
+	StartedAt       stamp   `gorm:"column:startedAt"`
+	CancelledAt     stamp   `gorm:"column:cancelledAt"`
+	Category        string  `gorm:"column:category"`
+	Priority        int     `gorm:"column:priority"`
+	Owner           string  `gorm:"column:owner"`
+	OwnerSeenAt     stamp   `gorm:"column:ownerSeenAt"`
+	Revision        int     `gorm:"column:revision"`
+	OpensAt         stamp   `gorm:"column:opensAt"`
+	ClosesAt        stamp   `gorm:"column:closesAt"`
+	StartBefore     stamp   `gorm:"column:startBefore"`
+	SteeredAt       stamp   `gorm:"column:steeredAt"`
+	SuspendedAt     stamp   `gorm:"column:suspendedAt"`
+	EndReason       string  `gorm:"column:endReason"`
+	Steering        *string `gorm:"column:steering"`
+}
+
+// steering is what the column of this name holds, as JSON: NULL for the zero value.
+type steering struct {
+	Policy    campaign.Policy `json:"policy,omitzero"`
+	Idle      time.Duration   `json:"idle,omitempty"`
+	AbortBase campaign.Ended  `json:"abortBase,omitzero"`
+	Verbs     campaign.Verbs  `json:"verbs,omitzero"`
+}
+
+func (s steering) column() (*string, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("writing the steering of the campaign: %w", err)
+	}
+	if string(text) == "{}" {
+		return nil, nil //nolint:nilnil // NULL is a value
+	}
+	return new(string(text)), nil
+}
+
+func (r campaignRow) steering() (steering, error) {
+	var s steering
+	if r.Steering == nil {
+		return s, nil
+	}
+	if err := json.Unmarshal([]byte(*r.Steering), &s); err != nil {
+		return s, fmt.Errorf("reading the steering of the campaign: %w", err)
+	}
+	return s, nil
+}
+
+// control is the campaign's control but for its policy, which is in the steering.
+func (r campaignRow) control() campaign.Control {
+	return campaign.Control{
+		Suspended: r.Suspended, OpensAt: r.OpensAt.Time, ClosesAt: r.ClosesAt.Time, StartBefore: r.StartBefore.Time,
+	}
 }
 
 // TableName implements gorm's schema.Tabler.
@@ -39,7 +87,8 @@ func (campaignRow) TableName() string { return "Campaign" }
 var recordColumns = []string{
 	"key", "origin", "contentHash", "listHash", "jobSize", "totalRecipients", "totalJobs", "duplicates", "invalid",
 	"invalidLines", "suspended", "holdReason", "holdMessage", "holdUntil", "createdAt", "sealedAt", "startedAt",
-	"cancelledAt",
+	"cancelledAt", "owner", "ownerSeenAt", "revision", "opensAt", "closesAt", "startBefore", "steeredAt", "suspendedAt",
+	"endReason", "steering",
 }
 
 func (r campaignRow) record() (campaign.Record, error) {
@@ -47,6 +96,12 @@ func (r campaignRow) record() (campaign.Record, error) {
 	if err := json.Unmarshal([]byte(r.InvalidLines), &lines); err != nil {
 		return campaign.Record{}, fmt.Errorf("reading the invalid lines of the campaign: %w", err)
 	}
+	steering, err := r.steering()
+	if err != nil {
+		return campaign.Record{}, err
+	}
+	control := r.control()
+	control.Policy = steering.Policy
 	return campaign.Record{
 		Key:         r.Key,
 		Origin:      campaign.Origin(r.Origin),
@@ -60,12 +115,20 @@ func (r campaignRow) record() (campaign.Record, error) {
 			Invalid:      r.Invalid,
 			InvalidLines: lines,
 		},
-		Suspended:   r.Suspended,
+		Control:     control,
+		Revision:    r.Revision,
+		SteeredAt:   r.SteeredAt.pointer(),
+		SuspendedAt: r.SuspendedAt.pointer(),
+		Idle:        steering.Idle,
 		Hold:        r.hold(),
+		AbortBase:   steering.AbortBase,
+		Verbs:       steering.Verbs,
+		Owner:       campaign.Owner{ID: r.Owner, SeenAt: r.OwnerSeenAt.Time},
 		CreatedAt:   r.CreatedAt.Time,
 		SealedAt:    r.SealedAt.pointer(),
 		StartedAt:   r.StartedAt.pointer(),
 		CancelledAt: r.CancelledAt.pointer(),
+		EndReason:   r.EndReason,
 	}, nil
 }
 

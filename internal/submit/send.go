@@ -164,7 +164,7 @@ func (s *Service) settle(ctx context.Context, mail campaign.Submission) (Sent, e
 			return sent, nil
 		}
 		if !cancelled {
-			if err := s.cfg.Store.Cancel(ctx, mail.Key, s.cfg.Now()); err != nil {
+			if err := s.cfg.Store.Cancel(ctx, mail.Key, campaign.EndCancelled, s.cfg.Now()); err != nil {
 				return Sent{}, fmt.Errorf("%w: ending what could not be sent: %w", ErrUnknown, err)
 			}
 			cancelled = true

@@ -50,7 +50,7 @@ type Store interface {
 	// RecipientReports says how the recipients of a job stand, in order.
 	RecipientReports(ctx context.Context, jobID, after string, limit int) ([]campaign.RecipientReport, error)
 	// Cancel ends whoever still waits.
-	Cancel(ctx context.Context, key string, now time.Time) error
+	Cancel(ctx context.Context, key, reason string, now time.Time) error
 }
 
 // Sender sends at once. worker.Worker is one.

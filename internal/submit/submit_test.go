@@ -121,7 +121,7 @@ func (b *backend) RecipientReports(_ context.Context, jobID, _ string, _ int) ([
 	return nil, nil
 }
 
-func (b *backend) Cancel(_ context.Context, key string, _ time.Time) error {
+func (b *backend) Cancel(_ context.Context, key, _ string, _ time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if id := campaign.JobID(key, 0); !b.states[id].Terminal() {

@@ -35,6 +35,11 @@ type Store interface {
 	FinishJob(ctx context.Context, id string, now time.Time) (campaign.JobProgress, error)
 	// PostponeRing says that the queue has these jobs until then: the outbox leaves them alone.
 	PostponeRing(ctx context.Context, jobs []campaign.DueJob, until time.Time) error
+	// Runnable returns those of the jobs whose recipients may be sent now, each with the revision of its campaign: a run
+	// whose job is missing ends, one whose campaign has another revision reads its job anew.
+	Runnable(ctx context.Context, jobIDs []string, now time.Time) (map[string]int, error)
+	// Cancel ends the job's campaign, for a reason that is one of campaign's End constants.
+	Cancel(ctx context.Context, key, reason string, now time.Time) error
 	// HoldCampaign stops the job's campaign until hold.Until; one whose Until has come is a note that stops nobody, and
 	// the zero Hold clears. A hold in force that ends later stays. A legacy job, with no key, is not held.
 	HoldCampaign(ctx context.Context, key string, hold campaign.Hold) error

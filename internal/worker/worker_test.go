@@ -216,12 +216,18 @@ func TestRefusedSenderOrCredentialsHoldTheCampaign(t *testing.T) {
 	}
 }
 
+// suspend steers the campaign to being suspended, or not.
+func (w *world) suspend(suspended bool) error {
+	_, err := w.db.Steer(w.t.Context(), testKey, campaign.Steered{Control: campaign.Control{Suspended: suspended}, Now: time.Now()})
+	return err
+}
+
 func TestSuspendTakesEffectWithinAWindow(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(100, 1000)
 		w.relay.script[address(9)] = []step{first(func() {
-			if err := w.db.Suspend(w.t.Context(), testKey, true); err != nil {
+			if err := w.suspend(true); err != nil {
 				w.t.Error(err)
 			}
 		}, accept)}
@@ -234,7 +240,7 @@ func TestSuspendTakesEffectWithinAWindow(t *testing.T) {
 		}
 		w.expect(append(each(0, n, accepted), each(n, 100, waiting)...))
 
-		if err := w.db.Suspend(w.t.Context(), testKey, false); err != nil {
+		if err := w.suspend(false); err != nil {
 			w.t.Fatal(err)
 		}
 		w.run(k, jobs[0])
@@ -249,7 +255,7 @@ func TestCancelEndsWhoWaits(t *testing.T) {
 	bubble(t, func(w *world) {
 		jobs := w.seed(100, 1000)
 		w.relay.script[address(9)] = []step{first(func() {
-			if err := w.db.Cancel(w.t.Context(), testKey, time.Now()); err != nil {
+			if err := w.db.Cancel(w.t.Context(), testKey, campaign.EndCancelled, time.Now()); err != nil {
 				w.t.Error(err)
 			}
 		}, accept)}
@@ -308,7 +314,7 @@ func TestJobsThatMayNotRunAreGivenBack(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(5, 1000)
-		if err := w.db.Suspend(w.t.Context(), testKey, true); err != nil {
+		if err := w.suspend(true); err != nil {
 			w.t.Fatal(err)
 		}
 		k := w.start(nil)

@@ -68,10 +68,10 @@ var claimTests = map[string]func(s *scene){
 		s.must(err)
 		ids := s.claim(id, "t", 1, minute(2))
 
-		s.must(s.Suspend(s.ctx(), key, true))
+		s.must(s.suspend(key, true))
 		s.equal("claimed while suspended", s.claim(id, "t", 9, minute(3)), []string{})
 		s.equal("granted while suspended", s.announce("t", ids, minute(3)), []string{})
-		s.must(s.Suspend(s.ctx(), key, false))
+		s.must(s.suspend(key, false))
 
 		s.must(s.HoldCampaign(s.ctx(), key, campaign.Hold{Reason: "SenderRefused", Until: minute(10)}))
 		s.equal("claimed while held", s.claim(id, "t", 9, minute(4)), []string{})
@@ -121,7 +121,7 @@ var claimTests = map[string]func(s *scene){
 		job, err := s.Job(s.ctx(), id)
 		s.must(err)
 		s.equal("job", job, campaign.Job{
-			ID: id, Status: campaign.JobPending, CreatedAt: epoch, Sealed: true,
+			ID: id, Status: campaign.JobPending, CreatedAt: epoch, Sealed: true, Started: true,
 			Content: campaign.Content{Subject: "Hi", HTML: "<b>Hi</b>"},
 		})
 		s.must(s.StartJob(s.ctx(), id, minute(1)))

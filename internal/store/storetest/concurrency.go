@@ -103,7 +103,7 @@ var concurrencyTests = map[string]func(s *scene){
 		together(len(granted)+1, func(i int) {
 			if i == len(granted) {
 				<-started
-				s.noError(s.Cancel(s.ctx(), key, minute(4)))
+				s.noError(s.Cancel(s.ctx(), key, campaign.EndCancelled, minute(4)))
 				return
 			}
 			for round := 0; ; round++ {

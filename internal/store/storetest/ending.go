@@ -25,7 +25,7 @@ var endingTests = map[string]func(s *scene){
 		s.record("t", campaign.Result{RecipientID: ids[2], State: campaign.StateDeferred, At: minute(4)})
 
 		for range 2 {
-			s.must(s.Cancel(s.ctx(), key, minute(5)))
+			s.must(s.Cancel(s.ctx(), key, campaign.EndCancelled, minute(5)))
 			s.equal("states", s.states(id), []string{
 				"SENT/accepted", "FAILED/active", "FAILED/cancelled", "FAILED/cancelled", "FAILED/cancelled",
 			})
@@ -50,8 +50,8 @@ var endingTests = map[string]func(s *scene){
 
 	"cancelling finishes jobs, and keeps the first time": func(s *scene) {
 		id := s.sealed(2)
-		s.must(s.Cancel(s.ctx(), key, minute(5)))
-		s.must(s.Cancel(s.ctx(), key, minute(6)))
+		s.must(s.Cancel(s.ctx(), key, campaign.EndCancelled, minute(5)))
+		s.must(s.Cancel(s.ctx(), key, campaign.EndCancelled, minute(6)))
 		got := s.job(id)
 		s.equal("job", []string{got.Status, got.Sent, got.Failed, got.CompletedAt}, []string{"FAILED", "0", "2", text(minute(5))})
 		tally, err := s.Tally(s.ctx(), key)
@@ -64,7 +64,7 @@ var endingTests = map[string]func(s *scene){
 	"an interrupted cancellation is continued": func(s *scene) {
 		id := s.sealed(3)
 		s.exec("UPDATE `Campaign` SET `cancelledAt` = ?", text(minute(2)))
-		s.must(s.Cancel(s.ctx(), key, minute(5)))
+		s.must(s.Cancel(s.ctx(), key, campaign.EndCancelled, minute(5)))
 		s.equal("states", s.states(id), []string{"FAILED/cancelled", "FAILED/cancelled", "FAILED/cancelled"})
 	},
 
@@ -84,7 +84,7 @@ var endingTests = map[string]func(s *scene){
 
 	"an unsealed campaign that is cancelled stays unsealed": func(s *scene) {
 		id := s.unsealed(1)
-		s.must(s.Cancel(s.ctx(), key, minute(2)))
+		s.must(s.Cancel(s.ctx(), key, campaign.EndCancelled, minute(2)))
 		s.isError(s.WriteShard(s.ctx(), campaign.Shard{Key: key, Number: 1, Recipients: people(1)}), campaign.ErrSealed)
 		_, err := s.Seal(s.ctx(), key, campaign.Totals{Recipients: 1, Jobs: 1}, minute(3))
 		s.isError(err, campaign.ErrSealed)

@@ -50,8 +50,8 @@ var ledgerTests = map[string]func(s *scene){
 		_, err = s.Tally(s.ctx(), key)
 		s.isError(err, campaign.ErrNotFound)
 		s.isError(s.WriteShard(s.ctx(), campaign.Shard{Key: key, Recipients: people(1)}), campaign.ErrNotFound)
-		s.isError(s.Suspend(s.ctx(), key, true), campaign.ErrNotFound)
-		s.isError(s.Cancel(s.ctx(), key, epoch), campaign.ErrNotFound)
+		s.isError(s.suspend(key, true), campaign.ErrNotFound)
+		s.isError(s.Cancel(s.ctx(), key, campaign.EndCancelled, epoch), campaign.ErrNotFound)
 		s.isError(s.HoldCampaign(s.ctx(), key, campaign.Hold{Until: epoch}), campaign.ErrNotFound)
 		s.must(s.Discard(s.ctx(), key))
 	},
@@ -165,25 +165,25 @@ var ledgerTests = map[string]func(s *scene){
 
 	"suspending and holding show in the record and the job": func(s *scene) {
 		id := s.sealed(1)
-		s.must(s.Suspend(s.ctx(), key, true))
-		s.must(s.Suspend(s.ctx(), key, true))
+		s.must(s.suspend(key, true))
+		s.must(s.suspend(key, true))
 		hold := campaign.Hold{Reason: "AuthenticationFailed", Message: "check the credentials", Until: minute(30)}
 		s.must(s.HoldCampaign(s.ctx(), key, hold))
 		s.must(s.HoldCampaign(s.ctx(), "", hold)) // a legacy job has no campaign
 		record, err := s.Campaign(s.ctx(), key)
 		s.must(err)
-		s.equal("suspended", record.Suspended, true)
+		s.equal("suspended", record.Control.Suspended, true)
 		s.equal("hold", record.Hold, &hold)
 		job, err := s.Job(s.ctx(), id)
 		s.must(err)
 		s.equal("job", job, campaign.Job{
 			ID: id, Key: key, Status: campaign.JobPending, Content: draft().Content, CreatedAt: epoch,
-			Sealed: true, Suspended: true, Hold: &hold,
+			Sealed: true, Control: campaign.Control{Suspended: true}, Hold: &hold, Revision: 1,
 		})
-		s.must(s.Suspend(s.ctx(), key, false))
+		s.must(s.suspend(key, false))
 		record, err = s.Campaign(s.ctx(), key)
 		s.must(err)
-		s.equal("suspended", record.Suspended, false)
+		s.equal("suspended", record.Control.Suspended, false)
 	},
 
 	"a note stops nobody, is cleared, and leaves a hold in force alone": func(s *scene) {

@@ -77,7 +77,7 @@ var messageTests = map[string]func(s *scene){
 		s.submit(nil, mail("http/waiting", 2))
 		s.submit(&campaign.Lease{Token: "u", Until: minute(11)}, mail("http/active", 2))
 		s.submit(nil, mail("http/cancelled", 2))
-		s.must(s.Cancel(s.ctx(), "http/cancelled", minute(2)))
+		s.must(s.Cancel(s.ctx(), "http/cancelled", campaign.EndCancelled, minute(2)))
 		want := []string{"ada0@example.com accepted 1", "ada1@example.com deferred 1", "ada2@example.com inDoubt 1"}
 		got := s.messages(campaign.MessageQuery{})
 		slices.Sort(got)

@@ -44,13 +44,13 @@ var outboxTests = map[string]func(s *scene){
 
 	"a campaign that may not run is not due": func(s *scene) {
 		id := s.sealed(1)
-		s.must(s.Suspend(s.ctx(), key, true))
+		s.must(s.suspend(key, true))
 		s.equal("suspended", s.due("", minute(2), minute(2)), []string{})
-		s.must(s.Suspend(s.ctx(), key, false))
+		s.must(s.suspend(key, false))
 		s.must(s.HoldCampaign(s.ctx(), key, campaign.Hold{Reason: "SenderRefused", Until: minute(9)}))
 		s.equal("held", s.due("", minute(8), minute(8)), []string{})
 		s.equal("no more held", s.due("", minute(9), minute(9)), []string{id})
-		s.must(s.Cancel(s.ctx(), key, minute(10)))
+		s.must(s.Cancel(s.ctx(), key, campaign.EndCancelled, minute(10)))
 		s.equal("cancelled", s.due("", minute(11), minute(11)), []string{})
 	},
 

@@ -84,7 +84,7 @@ var retentionTests = map[string]func(s *scene){
 
 	"what Kubernetes and legacy programs made stays": func(s *scene) {
 		s.sealed(1)
-		s.must(s.Cancel(s.ctx(), key, minute(2)))
+		s.must(s.Cancel(s.ctx(), key, campaign.EndCancelled, minute(2)))
 		s.legacyJob(1)
 		s.exec("UPDATE `EmailJob` SET `status` = 'COMPLETED', `completedAt` = ? WHERE `campaignKey` IS NULL", text(minute(2)))
 		campaigns, recipients := s.expire(1000)
@@ -103,7 +103,7 @@ var retentionTests = map[string]func(s *scene){
 		totals := s.list("http/large", 2)
 		_, err := s.Seal(s.ctx(), "http/large", totals, minute(1))
 		s.must(err)
-		s.must(s.Cancel(s.ctx(), "http/large", minute(2)))
+		s.must(s.Cancel(s.ctx(), "http/large", campaign.EndCancelled, minute(2)))
 		s.attempted(mail("http/small", 1), 3, campaign.StateAccepted)
 		first, err := s.Expire(s.ctx(), minute(5), retention.Position{})
 		s.must(err)

@@ -92,6 +92,12 @@ type scene struct {
 
 func (s *scene) ctx() context.Context { return s.Context() }
 
+// suspend steers the campaign to being suspended, or not.
+func (s *scene) suspend(key string, suspended bool) error {
+	_, err := s.Steer(s.ctx(), key, campaign.Steered{Control: campaign.Control{Suspended: suspended}, Now: epoch})
+	return err
+}
+
 // must fails the test on an error.
 func (s *scene) must(err error) {
 	s.Helper()
