@@ -16,10 +16,35 @@ type scope struct {
 	now    time.Time               // set by Reconcile
 
 	content  campaign.Content // set by acceptSpec
+	control  campaign.Control // set by acceptSpec: what is wanted, spec.suspend and the hold annotation included
+	schedule timetable        // set by acceptSpec: when the campaign may send; nil if the spec was not accepted
+	heldBy   string           // set by acceptSpec: the value of the hold annotation; see onHold
+	owner    bool             // set by own: this object steers the campaign; others that have its key follow it
+	deadline *time.Time       // set by steer: when spec.activeDeadlineSeconds ends the campaign, as far as can be foreseen; nil for never
 	record   *campaign.Record // set by lookUp and materialize; nil while the ledger has no such campaign
 	enqueued bool             // set by enqueue: every due job is in the queue
 	tally    *campaign.Tally  // set by observe; nil while unknown
+
+	verbErrors []*verbError // set by answerVerbs: the annotations that were refused in this loop
 }
+
+// timetable is when a campaign may send; *schedule.Schedule is one.
+type timetable interface {
+	// Next is the open interval that contains from, or else the next one. A zero closesAt is never.
+	Next(from time.Time) (opensAt, closesAt time.Time)
+	// OpenBetween is the open time in [from, to).
+	OpenBetween(from, to time.Time) time.Duration
+	// After is the moment at which that much open time has passed since from.
+	After(from time.Time, open time.Duration) time.Time
+}
+
+// verbError is an annotation whose value can't be used: nothing was done.
+type verbError struct {
+	// annotation is its name, value what it says, message what is wrong with it and what would be right.
+	annotation, value, message string
+}
+
+func (e *verbError) Error() string { return "the annotation " + e.annotation + " was not followed: " + e.message }
 
 func newScope(object *v1alpha1.EmailCampaign, now time.Time) *scope {
 	return &scope{object: object, before: object.DeepCopy(), key: campaignKey(object), now: now}
@@ -41,8 +66,16 @@ func (s *scope) holds() bool {
 	return s.sealed() && s.object.Status.ContentHash == snapshotHash(*s.record)
 }
 
-// suspended reports whether the spec asks for a pause.
-func (s *scope) suspended() bool { return s.object.Spec.Suspend != nil && *s.object.Spec.Suspend }
+// suspended reports whether the spec or the hold annotation asks for a pause.
+func (s *scope) suspended() bool {
+	return s.onHold() || s.object.Spec.Suspend != nil && *s.object.Spec.Suspend
+}
+
+// onHold reports whether the hold annotation is there; its value may be empty.
+func (s *scope) onHold() bool {
+	_, held := s.object.Annotations[v1alpha1.AnnotationHold]
+	return held
+}
 
 // done reports whether nobody is left to try.
 func (s *scope) done() bool { return s.sealed() && s.tally != nil && s.tally.Done() }
