@@ -29,10 +29,11 @@ func classify(phase mail.Phase, r reply, err error) mail.Verdict {
 	if err != nil {
 		return classifyLoss(phase, err)
 	}
+	if phase == mail.PhaseDot && r.code == 250 {
+		return mail.Verdict{Outcome: mail.Sent, Phase: phase, Code: r.code, EnhancedCode: r.enhanced}
+	}
 	v := mail.Verdict{Phase: phase, Scope: mail.ScopeRecipient, Code: r.code, EnhancedCode: r.enhanced, Detail: sanitize(r)}
 	switch class := r.code / 100; {
-	case phase == mail.PhaseDot && r.code == 250:
-		return mail.Verdict{Outcome: mail.Sent, Phase: phase, Code: r.code, EnhancedCode: r.enhanced}
 	case class != 4 && class != 5:
 		// A positive reply where none was due is as good as no reply at all.
 		return classifyLoss(phase, errUnreadable)
@@ -188,7 +189,8 @@ func permanentCategory(phase mail.Phase, r reply) string {
 func describeLoss(phase mail.Phase, err error) string {
 	var what string
 	switch {
-	case isAuthError(err), errors.Is(err, errBeforeDot), errors.Is(err, errUnreadable), errors.Is(err, errDisorder):
+	case isAuthError(err), errors.Is(err, errBeforeDot), errors.Is(err, errUnreadable), errors.Is(err, errDisorder),
+		errors.Is(err, errLostBehind):
 		what = err.Error()
 	case errors.Is(err, context.Canceled):
 		what = "the send was cancelled"

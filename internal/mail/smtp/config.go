@@ -17,6 +17,7 @@ const (
 	DefaultMaxConnections = 10
 	DefaultMaxAge         = 5 * time.Minute
 	DefaultIdleTimeout    = time.Minute
+	DefaultMaxMails       = 1000
 
 	portImplicitTLS = 465
 )
@@ -37,13 +38,15 @@ type Config struct {
 	ImplicitTLS bool
 	// RootCAs verifies the relay's certificate; nil is the system's pool.
 	RootCAs *x509.CertPool
-	// MaxConnections is the most connections at a time; 10 if 0.
+	// MaxConnections is the most connections at a time; 10 if 0. The pool makes do with fewer while the relay asks for it.
 	MaxConnections int
 	// HELO is the name to introduce ourselves with. If empty, it is the host's name where that is a full one, else the
 	// address literal of the connection (RFC 5321 section 4.1.4).
 	HELO string
 	// MaxAge is how old a connection may get before it is replaced, between two mails; 5 minutes if 0.
 	MaxAge time.Duration
+	// MaxMails is how many mails a connection carries before it is replaced; 1000 if 0, which is where Exim hangs up.
+	MaxMails int
 	// IdleTimeout is how long an unused connection is kept; 1 minute if 0.
 	IdleTimeout time.Duration
 	// Timeouts bounds the phases of the dialogue; zero fields take the defaults.
@@ -89,6 +92,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.MaxConnections = cmp.Or(c.MaxConnections, DefaultMaxConnections)
 	c.MaxAge = cmp.Or(c.MaxAge, DefaultMaxAge)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, DefaultIdleTimeout)
+	c.MaxMails = cmp.Or(c.MaxMails, DefaultMaxMails)
 	c.Timeouts = c.Timeouts.withDefaults()
 	if c.Now == nil {
 		c.Now = time.Now
@@ -102,6 +106,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxConnections < 1 {
 		errs = append(errs, fmt.Errorf("%d connections are too few: at least 1 is needed", c.MaxConnections))
+	}
+	if c.MaxMails < 1 {
+		errs = append(errs, fmt.Errorf("%d mails per connection are too few: at least 1 is needed", c.MaxMails))
 	}
 	if c.Username == "" && c.Password != "" {
 		errs = append(errs, errors.New("there is a password for the relay but no user name"))

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -22,7 +23,8 @@ const (
 	lastWordsTimeout = 2 * time.Second
 )
 
-// conn is one connection to the relay, greeted and authenticated. It belongs to one goroutine at a time.
+// conn is one connection to the relay, greeted and authenticated. It belongs to one transaction at a time, its owner;
+// another one may have been opened behind the owner's final dot, and writes then while the owner only reads.
 type conn struct {
 	cfg     Config
 	session *gosmtp.Client
@@ -30,14 +32,15 @@ type conn struct {
 	meter   *meteredConn
 	mask    masker
 
-	eightBit, utf8, size bool
+	pipelining, eightBit, utf8, size bool
 	// maxSize is the largest message that the relay takes; 0 if it does not say.
 	maxSize int64
 
-	born     time.Time
-	lastUsed time.Time
-	// used: a transaction was finished on this connection. The relay may since have closed it.
-	used bool
+	born, lastUsed time.Time
+	// mails counts the transactions that were begun. After the first the relay may have closed the connection.
+	mails int
+	// grouped: commands go out together. It is decided when the connection is given to somebody.
+	grouped bool
 	// needsReset: the last transaction was refused half-way, so RSET comes before the next.
 	needsReset bool
 	// inData: DATA was sent, and no reply to the final dot was read.
@@ -46,40 +49,55 @@ type conn struct {
 	broken bool
 
 	wire []byte
+
+	// The pool's lock guards these. next is the transaction behind the final dot of the owner, since then. doomed: one
+	// was, and has left, so that its DATA has no body to come.
+	next   *transaction
+	since  time.Time
+	doomed bool
 }
 
 // attempt is what came of one transaction on one connection.
 type attempt struct {
 	verdict mail.Verdict
-	// stale: the connection was kept too long and ended before the relay answered anything of this transaction.
+	// stale: nothing that the relay said on this connection can be held against this mail, so another one is due.
 	stale bool
+	// moved: it was stale because of a better connection, and not a word was said.
+	moved bool
 	// unused: the message was refused before anything was sent.
 	unused bool
+	// distrust: the relay offers PIPELINING and does not do it right.
+	distrust bool
+	// throttled: the relay wants fewer connections.
+	throttled bool
 }
 
 // transact performs one transaction. Afterwards the connection is either ready for another one or broken.
-func (c *conn) transact(ctx context.Context, env mail.Envelope, raw []byte, beforeDot func() error) attempt {
-	params, refused := c.mailParams(env, raw)
-	if refused != nil {
-		return attempt{verdict: *refused, unused: true}
-	}
-	reused := c.used
-	c.used = true
-	guard := newGuard(ctx, c.tcp)
-	phase, r, err := c.dialogue(env, params, raw, guard, beforeDot)
-	if !guard.release() {
-		c.abandon()
-		if err != nil && phase != mail.PhaseDot {
-			err = context.Canceled
+func (c *conn) transact(ctx context.Context, p *Pool, t *transaction) attempt {
+	if !t.opened {
+		if refused := c.refusal(t); refused != nil {
+			return attempt{verdict: *refused, unused: true}
 		}
 	}
-	r.text = c.mask.mask(r.text, env)
-	a := attempt{verdict: classify(phase, r, err)}
-	if err != nil || r.code == 421 || c.inData {
+	reused := c.mails > 0
+	c.mails++
+	guard := newGuard(ctx, c.tcp)
+	e := c.dialogue(p, t, guard)
+	if !guard.release() {
+		c.abandon()
+		if e.err != nil && e.phase != mail.PhaseDot {
+			e.err = context.Canceled
+		}
+	}
+	if e.reply.text != "" {
+		e.reply.text = c.mask.mask(e.reply.text, t.env)
+	}
+	a := attempt{verdict: classify(e.phase, e.reply, e.err), distrust: e.distrust, throttled: e.err == nil && isThrottled(e.phase, e.reply)}
+	if e.err != nil || e.reply.code == 421 || c.inData || e.reply.code/100 == 3 {
 		c.abandon()
 	}
-	c.needsReset = a.verdict.Outcome != mail.Sent && phase != mail.PhaseDot
-	a.stale = reused && phase == mail.PhaseMail && (r.code == 421 || isGone(err))
+	c.needsReset = a.verdict.Outcome != mail.Sent && e.phase != mail.PhaseDot
+	a.stale = !t.again && (e.void || reused && e.phase == mail.PhaseMail && (e.reply.code == 421 || isGone(e.err)))
 	return a
 }
 
@@ -89,53 +107,38 @@ func isGone(err error) bool {
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// dialogue is the transaction. It returns the phase it reached, and the reply that ended it or why there is none.
-func (c *conn) dialogue(env mail.Envelope, params string, raw []byte, guard *guard, beforeDot func() error) (mail.Phase, reply, error) {
-	if err := c.quiet(); err != nil {
-		return mail.PhaseMail, reply{}, err
+// dialogue is the transaction, or what is left of it if it was opened before.
+func (c *conn) dialogue(p *Pool, t *transaction, guard *guard) ending {
+	var e ending
+	switch {
+	case t.opened: // behind the dot of another mail
+		e = c.answers()
+	default:
+		e = c.open(t)
 	}
-	if c.needsReset {
-		r, err := c.command(c.cfg.Timeouts.Command, "RSET")
-		if err == nil && !r.ok() && r.code != 421 || errors.Is(err, errUnreadable) {
-			err = errDisorder // RSET cannot be refused: whatever this is, it says nothing about this mail
-		}
-		if err != nil || !r.ok() {
-			return mail.PhaseMail, r, err
-		}
+	if e.phase != "" {
+		return e
 	}
-	if r, err := c.command(c.cfg.Timeouts.Command, "MAIL FROM:<", env.From, ">", params); err != nil || !r.ok() {
-		return mail.PhaseMail, r, err
+	if r, err := c.body(t.raw); err != nil || r.code != 0 {
+		return ending{phase: mail.PhaseData, reply: r, err: err}
 	}
-	if r, err := c.command(c.cfg.Timeouts.Command, "RCPT TO:<", env.To, ">"); err != nil || !r.ok() {
-		return mail.PhaseRcpt, r, err
-	}
-	c.inData = true
-	r, err := c.command(c.cfg.Timeouts.Data, "DATA")
-	if err == nil && r.code/100 >= 4 {
-		c.inData = false
-	}
-	if err != nil || r.code != 354 {
-		return mail.PhaseData, r, err
-	}
-	if r, err := c.body(raw); err != nil || r.code != 0 {
-		return mail.PhaseData, r, err
-	}
-	return c.dot(guard, beforeDot)
+	return c.dot(p, t, guard)
 }
 
 // body writes everything but the final dot. A reply is one that came before its time: the relay has made up its mind.
 func (c *conn) body(raw []byte) (reply, error) {
-	c.wire = appendWire(c.wire[:0], raw)
-	out := c.session.Text.W
-	for rest := c.wire; len(rest) > 0; {
+	if c.session.Text.R.Buffered() > 0 {
+		return reply{}, errDisorder
+	}
+	rest := raw
+	if !isWire(raw) {
+		c.wire = appendWire(c.wire[:0], raw)
+		rest = c.wire
+	}
+	for len(rest) > 0 {
 		block := rest[:min(blockSize, len(rest))]
 		rest = rest[len(block):]
-		c.deadline(c.cfg.Timeouts.Block)
-		_, err := out.Write(block)
-		if err == nil {
-			err = out.Flush()
-		}
-		if err != nil {
+		if err := c.write(block, c.cfg.Timeouts.Block); err != nil {
 			return c.lastWords(err)
 		}
 	}
@@ -149,56 +152,73 @@ func (c *conn) body(raw []byte) (reply, error) {
 }
 
 // dot asks whether the mail may go, sends the final dot, and waits for the reply whatever happens to the caller: from
-// here on, giving up would leave the mail in doubt.
-func (c *conn) dot(guard *guard, beforeDot func() error) (mail.Phase, reply, error) {
+// here on, giving up would leave the mail in doubt. Behind the dot, in the same write if there is one already, goes the
+// next mail of the pool.
+func (c *conn) dot(p *Pool, t *transaction, guard *guard) ending {
 	if !guard.release() {
-		return mail.PhaseData, reply{}, context.Canceled
+		return ending{phase: mail.PhaseData, err: context.Canceled}
 	}
-	if beforeDot != nil {
-		if err := beforeDot(); err != nil {
-			return mail.PhaseData, reply{}, errBeforeDot
+	if t.beforeDot != nil {
+		if err := t.beforeDot(); err != nil {
+			return ending{phase: mail.PhaseData, err: errBeforeDot}
 		}
+	}
+	c.wire = append(c.wire[:0], ".\r\n"...)
+	next := p.engage(c)
+	if next != nil {
+		c.wire = c.appendGroup(c.wire, next)
 	}
 	before := c.meter.written
-	c.deadline(c.cfg.Timeouts.Dot)
-	_, err := c.session.Text.W.WriteString(".\r\n")
-	if err == nil {
-		err = c.session.Text.W.Flush()
-	}
-	if err != nil {
+	if err := c.write(c.wire, c.cfg.Timeouts.Dot); err != nil {
 		if c.meter.written == before {
 			// The kernel took not one octet of it, so the relay cannot have it either.
-			return mail.PhaseData, reply{}, err
+			return ending{phase: mail.PhaseData, err: err}
 		}
-		return mail.PhaseDot, reply{}, err
+		return ending{phase: mail.PhaseDot, err: err}
 	}
-	r, err := readReply(c.session.Text.R)
+	if next == nil {
+		p.offer(c)
+	}
+	r, err := c.await(c.cfg.Timeouts.Dot)
 	if err == nil && r.code != 250 && r.code/100 < 4 {
 		err = errUnreadable
 	}
 	if err != nil {
-		return mail.PhaseDot, reply{}, err
+		return ending{phase: mail.PhaseDot, err: err}
 	}
 	c.inData = false
-	return mail.PhaseDot, r, nil
+	return ending{phase: mail.PhaseDot, reply: r}
 }
 
 // command sends one line and reads the reply. Input that is there before the line is sent ends the dialogue: it could
 // only be taken for the reply to another command.
-func (c *conn) command(timeout time.Duration, parts ...string) (reply, error) {
-	in, out := c.session.Text.R, c.session.Text.W
-	if in.Buffered() > 0 {
+func (c *conn) command(timeout time.Duration, line []byte) (reply, error) {
+	if c.session.Text.R.Buffered() > 0 {
 		return reply{}, errDisorder
 	}
-	c.deadline(timeout)
-	for _, part := range parts {
-		_, _ = out.WriteString(part) // a bufio.Writer keeps its first error for Flush
-	}
-	_, _ = out.WriteString("\r\n")
-	if err := out.Flush(); err != nil {
+	if err := c.write(line, timeout); err != nil {
 		return c.lastWords(err)
 	}
-	r, err := readReply(in)
+	return c.await(timeout)
+}
+
+// write hands text to the network, and gives up when this time is over.
+func (c *conn) write(text []byte, timeout time.Duration) error {
+	_ = c.tcp.SetWriteDeadline(time.Now().Add(timeout)) // an error shows at the write
+	out := c.session.Text.W
+	if _, err := out.Write(text); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// await reads one reply, waiting for it no longer than this. One that is there already costs no timer.
+func (c *conn) await(timeout time.Duration) (reply, error) {
+	in := c.session.Text.R
+	if buffered, _ := in.Peek(in.Buffered()); bytes.IndexByte(buffered, '\n') < 0 {
+		_ = c.tcp.SetReadDeadline(time.Now().Add(timeout)) // an error shows at the read
+	}
+	r, err := readReply(in, true)
 	if err == nil && r.code/100 == 3 && r.code != 354 {
 		err = errUnreadable
 	}
@@ -210,8 +230,7 @@ func (c *conn) lastWords(err error) (reply, error) {
 	if !errors.Is(err, errDisorder) && !isGone(err) {
 		return reply{}, err
 	}
-	c.deadline(lastWordsTimeout)
-	r, readErr := readReply(c.session.Text.R)
+	r, readErr := c.await(lastWordsTimeout)
 	c.abandon()
 	if readErr != nil || r.code/100 < 4 {
 		return reply{}, err
@@ -240,7 +259,7 @@ func (c *conn) quiet() error {
 	if readable {
 		patience = 5 * time.Millisecond
 	}
-	c.deadline(patience)
+	_ = c.tcp.SetReadDeadline(time.Now().Add(patience))
 	if _, err := in.Peek(1); err != nil {
 		if isTimeout(err) {
 			return nil
@@ -249,9 +268,6 @@ func (c *conn) quiet() error {
 	}
 	return errDisorder
 }
-
-// deadline bounds everything up to the next call; an error shows at the next read or write.
-func (c *conn) deadline(timeout time.Duration) { _ = c.session.UpdateDeadline(timeout) }
 
 // abandon closes the connection hard.
 func (c *conn) abandon() {
@@ -265,7 +281,7 @@ func (c *conn) quit() {
 		c.abandon()
 		return
 	}
-	_, _ = c.command(c.cfg.Timeouts.Quit, "QUIT")
+	_, _ = c.command(c.cfg.Timeouts.Quit, []byte("QUIT\r\n"))
 	c.broken = true
 	_ = c.session.Close()
 }

@@ -79,6 +79,7 @@ func greet(ctx context.Context, cfg Config, tcp net.Conn) (*conn, reply, error) 
 	}
 	meter.left = -1
 	c := &conn{cfg: cfg, session: session, tcp: tcp, meter: meter, mask: newMasker(cfg.Username, cfg.Password), born: cfg.Now()}
+	c.pipelining, _ = session.Extension("PIPELINING")
 	c.eightBit, _ = session.Extension("8BITMIME")
 	c.utf8, _ = session.Extension("SMTPUTF8")
 	var size string
@@ -96,7 +97,7 @@ func handshakeError(err error, authenticating bool) (reply, error) {
 	case errors.As(err, &refused) && refused.Code/100 >= 4 && refused.Code/100 <= 5:
 		text := strings.ReplaceAll(refused.Msg, "\n", " ")
 		enhanced, rest := cutEnhanced(refused.Code, []byte(text))
-		return reply{code: refused.Code, enhanced: enhanced, text: string(rest)}, errRefused
+		return reply{code: refused.Code, enhanced: string(enhanced), text: string(rest)}, errRefused
 	case errors.As(err, &certificate):
 		return reply{}, fmt.Errorf("%w: %s", errCertificate, certificate.Err)
 	case isAuthError(err):

@@ -36,7 +36,7 @@ func TestTransactionIsLean(t *testing.T) {
 		"EHLO worker.sender.example",
 		"MAIL FROM:<news@sender.example> SIZE=103", "RCPT TO:<alice@receiver.example>", "DATA", "<body>", ".",
 		"MAIL FROM:<news@sender.example> SIZE=103", "RCPT TO:<carol@receiver.example>", "DATA", "<body>", ".",
-		"MAIL FROM:<news@sender.example> SIZE=103", "RCPT TO:<bob@receiver.example>", "RSET",
+		"MAIL FROM:<news@sender.example> SIZE=103", "RCPT TO:<bob@receiver.example>", "DATA", "RSET",
 		"MAIL FROM:<news@sender.example> SIZE=103", "RCPT TO:<dave@receiver.example>", "DATA", "<body>", ".",
 		"QUIT",
 	}}
@@ -313,8 +313,8 @@ func TestAgeAndIdleness(t *testing.T) {
 	pool.goodbyes.Wait()
 	pool.mu.Lock()
 	defer pool.mu.Unlock()
-	if pool.live != 0 || len(pool.idle) != 0 {
-		t.Errorf("%d live and %d idle connections are left", pool.live, len(pool.idle))
+	if len(pool.conns) != 0 || len(pool.idle) != 0 {
+		t.Errorf("%d live and %d idle connections are left", len(pool.conns), len(pool.idle))
 	}
 }
 

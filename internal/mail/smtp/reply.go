@@ -13,6 +13,9 @@ var errUnreadable = errors.New("the relay's reply is not readable")
 // errDisorder is input that the relay sent without being asked: from here on replies could be taken for others.
 var errDisorder = errors.New("the relay spoke out of turn")
 
+// errLostBehind is a connection that ended with the mail before, to which nothing of the next one was answered.
+var errLostBehind = errors.New("the relay closed the connection after the mail before")
+
 // The bounds of one reply. A line is also bounded by the reader's buffer of 4 KiB.
 const (
 	maxReplyLines = 128
@@ -31,8 +34,9 @@ type reply struct {
 func (r reply) ok() bool { return r.code/100 == 2 }
 
 // readReply reads one reply, strictly: three digits on each line, the same on all of them, no NUL and no bare CR.
-// Errors of the connection are returned as they are, everything else as errUnreadable.
-func readReply(in *bufio.Reader) (reply, error) {
+// Errors of the connection are returned as they are, everything else as errUnreadable. If brief, the text of a positive
+// reply is not kept: nobody reads it, and most replies are positive.
+func readReply(in *bufio.Reader, brief bool) (reply, error) {
 	var r reply
 	var text strings.Builder
 	for lines := 0; ; lines++ {
@@ -50,8 +54,11 @@ func readReply(in *bufio.Reader) (reply, error) {
 		}
 		r.code = code
 		status, rest := cutEnhanced(code, rest)
-		if status != "" && r.enhanced == "" {
-			r.enhanced = status
+		if len(status) > 0 && r.enhanced == "" {
+			r.enhanced = enhancedCode(status)
+		}
+		if brief && code/100 < 4 {
+			rest = nil
 		}
 		if len(rest) > 0 && text.Len()+len(rest) < maxReplyText {
 			if text.Len() > 0 {
@@ -85,16 +92,33 @@ func splitReplyLine(line []byte) (code int, more bool, rest []byte, ok bool) {
 }
 
 // cutEnhanced takes the enhanced status code off a reply's text, if there is one and its class fits the reply's.
-func cutEnhanced(code int, text []byte) (string, []byte) {
+func cutEnhanced(code int, text []byte) (status, rest []byte) {
 	word, rest, _ := bytes.Cut(text, []byte(" "))
 	if len(word) < 5 || len(word) > 9 || int(word[0]-'0') != code/100 || word[1] != '.' {
-		return "", text
+		return nil, text
 	}
 	subject, detail, found := bytes.Cut(word[2:], []byte("."))
 	if !found || !isNumber(subject) || !isNumber(detail) {
-		return "", text
+		return nil, text
 	}
-	return string(word), rest
+	return word, rest
+}
+
+// enhancedCode is the code as a string; the ones that come with every mail are not allocated.
+func enhancedCode(status []byte) string {
+	switch string(status) {
+	case "2.0.0":
+		return "2.0.0"
+	case "2.1.0":
+		return "2.1.0"
+	case "2.1.5":
+		return "2.1.5"
+	case "2.5.0":
+		return "2.5.0"
+	case "2.6.0":
+		return "2.6.0"
+	}
+	return string(status)
 }
 
 func isNumber(b []byte) bool {

@@ -56,7 +56,7 @@ func TestReadReply(t *testing.T) {
 		{strings.Repeat("250-x\r\n", 1000), reply{}, errUnreadable},
 	}
 	for _, tt := range tests {
-		got, err := readReply(bufio.NewReader(strings.NewReader(tt.in)))
+		got, err := readReply(bufio.NewReader(strings.NewReader(tt.in)), false)
 		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(reply{})); diff != "" || !errors.Is(err, tt.err) {
 			t.Errorf("%.40q: error %v, want %v (-want +got):\n%s", tt.in, err, tt.err, diff)
 		}
@@ -130,7 +130,7 @@ func TestClassifyReplies(t *testing.T) {
 		{mail.PhaseDot, "250 2.0.0 ok", sent, 0},
 	}
 	for _, tt := range tests {
-		r, err := readReply(bufio.NewReader(strings.NewReader(tt.reply + "\r\n")))
+		r, err := readReply(bufio.NewReader(strings.NewReader(tt.reply+"\r\n")), false)
 		v := classify(tt.phase, r, err)
 		if diff := cmp.Diff(tt.want, judge(v)); diff != "" || v.RetryAfter != tt.retryAfter {
 			t.Errorf("%s %q, after %v (-want +got):\n%s", tt.phase, tt.reply, v.RetryAfter, diff)

@@ -1,6 +1,9 @@
 package smtp
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // appendWire appends raw to dst as it goes over the wire between DATA and the final dot: every line end is CRLF, also
 // one that was a bare CR or LF, a line that starts with a dot gets a second one (RFC 5321 section 4.5.2), and the last
@@ -36,15 +39,53 @@ func appendLine(dst, line []byte) []byte {
 	return append(dst, '\r', '\n')
 }
 
+// isWire reports whether raw is as it goes over the wire already: then it is sent without being copied line by line.
+func isWire(raw []byte) bool {
+	if len(raw) == 0 {
+		return true
+	}
+	if raw[0] == '.' || raw[len(raw)-1] != '\n' {
+		return false
+	}
+	ends := 0
+	for next := 0; ; next++ {
+		end := bytes.IndexByte(raw[next:], '\n')
+		if end < 0 {
+			break
+		}
+		next += end
+		if next == 0 || raw[next-1] != '\r' || next+1 < len(raw) && raw[next+1] == '.' {
+			return false
+		}
+		ends++
+	}
+	// Each line end has its CR, so any further one stands alone.
+	return bytes.Count(raw, []byte{'\r'}) == ends
+}
+
 // has8Bit reports whether the message has octets above 127, and whether its header section has: the one needs 8BITMIME
 // (RFC 6152), the other SMTPUTF8 (RFC 6531) as well.
 func has8Bit(raw []byte) (anywhere, inHeader bool) {
-	for i, c := range raw {
-		if c < 0x80 {
-			continue
-		}
-		end := bytes.Index(raw, []byte("\r\n\r\n"))
-		return true, end < 0 || i < end
+	first := first8Bit(raw)
+	if first < 0 {
+		return false, false
 	}
-	return false, false
+	end := bytes.Index(raw, []byte("\r\n\r\n"))
+	return true, end < 0 || first < end
+}
+
+// first8Bit is where the first octet above 127 stands; -1 if there is none. It looks at eight of them at a time.
+func first8Bit(raw []byte) int {
+	i := 0
+	for ; i+8 <= len(raw); i += 8 {
+		if binary.LittleEndian.Uint64(raw[i:])&0x8080808080808080 != 0 {
+			break
+		}
+	}
+	for ; i < len(raw); i++ {
+		if raw[i] >= 0x80 {
+			return i
+		}
+	}
+	return -1
 }

@@ -9,7 +9,7 @@ import (
 func (x *session) data() error {
 	usual := "354 go ahead"
 	if x.from == nil || len(x.to) == 0 {
-		x.server.violation(x.number, "DATA without a recipient")
+		x.outOfOrder("DATA without a recipient")
 		usual = "503 5.5.1 need RCPT first"
 	}
 	r := x.server.reaction(DATA, x.recipient())
@@ -64,6 +64,9 @@ func (x *session) body() ([]byte, error) {
 // dot enters the message into the ledger, and only then replies.
 func (x *session) dot(message []byte) error {
 	x.server.record(x.number, ".")
+	if x.from == nil || len(x.to) == 0 {
+		return x.reply("554 5.5.1 no valid recipients") // RFC 2920 section 3.1
+	}
 	r := x.server.reaction(Dot, x.recipient())
 	if r == nil {
 		r = &Reaction{}

@@ -48,7 +48,8 @@ type Reaction struct {
 	Silent bool
 	// Then is what comes after the reply, or after its absence.
 	Then Then
-	// Accept counts the mail as accepted at Dot, whatever the reply; Refuse counts it as refused.
+	// Accept counts the mail as accepted at Dot, and the command as taken at MAIL and RCPT, whatever the reply; Refuse
+	// counts the mail as refused.
 	Accept, Refuse bool
 	// Reached, if set, is closed when the step is reached, before Hang.
 	Reached chan struct{}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -16,7 +17,9 @@ type Server struct {
 	tls      *tls.Config
 	roots    *x509.CertPool
 	done     chan struct{}
-	serving  sync.WaitGroup
+	// pipelining: commands may come before the replies that they depend on.
+	pipelining bool
+	serving    sync.WaitGroup
 
 	mu         sync.Mutex
 	conns      map[net.Conn]struct{}
@@ -66,6 +69,7 @@ func Listen(address string, script Script) (*Server, error) {
 		script: script, listener: listener, done: make(chan struct{}), conns: map[net.Conn]struct{}{},
 		on: map[Step][]Reaction{}, recipients: map[string]map[Step][]Reaction{},
 	}
+	s.pipelining = slices.ContainsFunc(script.Features, func(f string) bool { return strings.EqualFold(f, "PIPELINING") })
 	for step, reactions := range script.On {
 		s.on[step] = append([]Reaction(nil), reactions...)
 	}

@@ -169,7 +169,7 @@ func (x *session) mail(line string) error {
 		x.server.violation(x.number, "MAIL with a broken grammar")
 		return x.reply("501 5.5.4 syntax")
 	case !x.greeted || x.from != nil:
-		x.server.violation(x.number, "MAIL out of order")
+		x.outOfOrder("MAIL out of order")
 		return x.reply("503 5.5.1 sender already specified")
 	case len(x.server.script.Mechanisms) > 0 && !x.authenticated:
 		return x.reply("530 5.7.0 authentication required")
@@ -184,7 +184,7 @@ func (x *session) rcpt(line string) error {
 		x.server.violation(x.number, "RCPT with a broken grammar")
 		return x.reply("501 5.5.4 syntax")
 	case x.from == nil:
-		x.server.violation(x.number, "RCPT out of order")
+		x.outOfOrder("RCPT out of order")
 		return x.reply("503 5.5.1 need MAIL first")
 	}
 	x.to = append(x.to, parts[1])
@@ -194,6 +194,13 @@ func (x *session) rcpt(line string) error {
 		x.to = x.to[:len(x.to)-1]
 	}
 	return err
+}
+
+// outOfOrder records a command that cannot be served. A client that pipelines sends it before it can know.
+func (x *session) outOfOrder(what string) {
+	if !x.server.pipelining {
+		x.server.violation(x.number, "%s", what)
+	}
 }
 
 // recipient is the one that reactions are looked up by.
@@ -236,7 +243,7 @@ func (x *session) perform(r *Reaction, usual string, positive func()) error {
 	if r.Silent || r.Raw != "" {
 		text = ""
 	}
-	if text != "" && text[0] < '4' {
+	if text != "" && text[0] < '4' || r.Accept {
 		positive()
 	}
 	var err error
