@@ -106,6 +106,9 @@ type Totals struct {
 	// Invalid counts the entries whose address can't be mailed; InvalidLines has the first of their line numbers.
 	Invalid      int64
 	InvalidLines []int
+	// Dropped tells the same by reason, duplicates among them, the most frequent first; nil for a campaign of a version
+	// that did not keep it.
+	Dropped []Dropped
 }
 
 // Hold is a stop of a whole campaign that the engine imposed, such as refused credentials. One whose Until has come

@@ -16,6 +16,15 @@ type List interface {
 	Totals() Totals
 }
 
+// Dropped are the entries of a list that were left out for one reason.
+type Dropped struct {
+	// Reason is a CamelCase word, such as Duplicate or NoAt.
+	Reason string `json:"reason"`
+	Count  int64  `json:"count"`
+	// Lines are the first of their line numbers, counted from 1.
+	Lines []int `json:"lines"`
+}
+
 // ErrNoRecipients tells that a list was read to its end and has nobody to mail.
 var ErrNoRecipients = errors.New("the list has no recipient that can be mailed")
 

@@ -24,7 +24,7 @@ const (
 	maxLabel = 63 // octets of one label of a domain (RFC 1035 section 2.3.4)
 )
 
-// Reason says in one CamelCase word why an address can't be mailed.
+// Reason says in one CamelCase word why an entry of a list was dropped.
 type Reason string
 
 // The reasons.
@@ -41,6 +41,9 @@ const (
 	ReasonSingleLabel   Reason = "SingleLabel"   // a domain without a dot
 	ReasonTooLong       Reason = "TooLong"       // more than MaxMailbox octets
 	ReasonTooLongStored Reason = "TooLongStored" // more than MaxStored octets
+
+	// ReasonDuplicate: the address can be mailed, and was in the list before.
+	ReasonDuplicate Reason = "Duplicate"
 )
 
 var reasonTexts = map[Reason]string{
@@ -56,7 +59,11 @@ var reasonTexts = map[Reason]string{
 	ReasonSingleLabel:   "the domain has no dot",
 	ReasonTooLong:       "it is longer than 254 octets",
 	ReasonTooLongStored: "it is longer than the 191 octets that the database holds",
+	ReasonDuplicate:     "it was in the list before",
 }
+
+// Text is the reason in words that begin in lower case and say it of the address; empty for what is no reason.
+func (r Reason) Text() string { return reasonTexts[r] }
 
 // AddressError is why an address can't be mailed. It never holds the address.
 type AddressError struct {

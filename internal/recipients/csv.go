@@ -6,12 +6,13 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // addressColumns are the names of the address column, the most telling first: in a list with both email and address,
 // the latter is where people live.
-var addressColumns = []string{"email", "e-mail", "address"}
+var addressColumns = []string{"email", "e-mail", "email address", "email_address", "e-mail address", "address"}
 
 const nameColumn = "name"
 
@@ -115,8 +116,9 @@ func (s *csvSource) open() error {
 
 func validSeparator(r rune) bool { return strings.ContainsRune(",;\t|", r) }
 
-// sniff returns the separator with which the line has an address column, or a comma.
+// sniff returns the separator with which the line has an address column, or else most columns.
 func sniff(line string) rune {
+	best, most := ',', 0
 	for _, separator := range []rune{',', ';', '\t'} {
 		reader := csv.NewReader(strings.NewReader(line))
 		reader.Comma = separator
@@ -124,8 +126,11 @@ func sniff(line string) rune {
 		if err == nil && addressColumn(record) >= 0 {
 			return separator
 		}
+		if err == nil && len(record) > most {
+			best, most = separator, len(record)
+		}
 	}
-	return ','
+	return best
 }
 
 // header returns what the columns are, or nil if the record is not a header but the first of a list of addresses.
@@ -135,7 +140,7 @@ func header(record []string, line int) ([]column, error) {
 		if _, err := ParseAddress(record[0]); err == nil && len(record) == 1 {
 			return nil, nil
 		}
-		return nil, syntaxError(line, "no address column: the first line must name the columns, and one of them email")
+		return nil, syntaxError(line, "no address column: the first line must name the columns, and one of them email%s", found(record))
 	}
 	columns := make([]column, len(record))
 	seen := map[string]bool{}
@@ -166,6 +171,24 @@ func header(record []string, line int) ([]column, error) {
 		return nil, syntaxError(line, "the list has more than %d columns of variables", MaxVariables)
 	}
 	return columns, nil
+}
+
+// found names the columns that there are instead, unless it is data that the first line holds.
+func found(record []string) string {
+	const shown = 10
+	names := make([]string, 0, shown)
+	for i, field := range record {
+		title := strings.TrimSpace(field)
+		if strings.Contains(title, "@") || checkVariableKey(title, 1) != nil && title != "" {
+			return ""
+		}
+		if i == shown {
+			names = append(names, "…")
+			break
+		}
+		names = append(names, strconv.Quote(title))
+	}
+	return "; there are only " + strings.Join(names, ", ")
 }
 
 func addressColumn(record []string) int {

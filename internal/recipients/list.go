@@ -1,10 +1,12 @@
 package recipients
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -26,8 +28,13 @@ const (
 	Lines Format = "Lines"
 )
 
-// MaxInvalidLines is how many line numbers of invalid addresses a Summary keeps.
-const MaxInvalidLines = 100
+// How many line numbers are kept.
+const (
+	// MaxInvalidLines is how many of invalid addresses a Summary keeps, whatever their reasons.
+	MaxInvalidLines = 100
+	// MaxDroppedLines is how many are kept for each reason.
+	MaxDroppedLines = 20
+)
 
 // Summary is what reading a list came to. Rows = Accepted + Duplicates + Invalid.
 type Summary struct {
@@ -61,13 +68,15 @@ type List struct {
 	source  source
 	seen    set
 	summary Summary
+	dropped []campaign.Dropped // in the order in which the reasons came up
 	key     []byte
 	err     error
 }
 
 var _ campaign.List = (*List)(nil)
 
-// New returns the recipients that r has in the given format; the empty format is CSV. Nothing is read before Next.
+// New returns the recipients that r has in the given format; the empty format is CSV. A list that is gzip (RFC 1952) is
+// decompressed, within gunzip's default limits. Nothing is read before Next.
 func New(r io.Reader, format Format) *List {
 	lines := newLineReader(r)
 	switch format {
@@ -121,10 +130,12 @@ func (l *List) Next(ctx context.Context) (campaign.Recipient, error) {
 			if len(l.summary.InvalidLines) < MaxInvalidLines {
 				l.summary.InvalidLines = append(l.summary.InvalidLines, line)
 			}
+			l.drop(ReasonOf(err), line)
 			continue
 		}
 		if !l.add(address) {
 			l.summary.Duplicates++
+			l.drop(ReasonDuplicate, line)
 			continue
 		}
 		if entry.Name, err = checkEntry(entry, line); err != nil {
@@ -146,6 +157,27 @@ func (l *List) Totals() campaign.Totals {
 		Duplicates:   l.summary.Duplicates,
 		Invalid:      l.summary.Invalid,
 		InvalidLines: l.summary.InvalidLines,
+		Dropped:      l.Dropped(),
+	}
+}
+
+// Dropped says for each reason how many entries were dropped and on which lines, the most frequent reason first.
+func (l *List) Dropped() []campaign.Dropped {
+	dropped := slices.Clone(l.dropped)
+	slices.SortStableFunc(dropped, func(a, b campaign.Dropped) int { return cmp.Compare(b.Count, a.Count) })
+	return dropped
+}
+
+func (l *List) drop(reason Reason, line int) {
+	i := slices.IndexFunc(l.dropped, func(d campaign.Dropped) bool { return d.Reason == string(reason) })
+	if i < 0 {
+		i = len(l.dropped)
+		l.dropped = append(l.dropped, campaign.Dropped{Reason: string(reason)})
+	}
+	d := &l.dropped[i]
+	d.Count++
+	if len(d.Lines) < MaxDroppedLines {
+		d.Lines = append(d.Lines, line)
 	}
 }
 

@@ -1,10 +1,13 @@
 package recipients
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -105,7 +108,27 @@ func TestReadCSV(t *testing.T) {
 			read{Recipients: plain("ana@example.com"), Summary: Summary{Rows: 4, Accepted: 1, Invalid: 3, InvalidLines: []int{2, 3, 5}}},
 		},
 
-		{"no address column", "name,city\nAna,Cádiz\n", read{Error: "line 1: no address column: the first line must name the columns, and one of them email"}},
+		{
+			"the names that programs give the column", "Email Address;Address\nana@example.com;Calle Mayor 1\n",
+			read{
+				Recipients: []campaign.Recipient{{Address: "ana@example.com", Variables: map[string]string{"Address": "Calle Mayor 1"}}},
+				Summary:    Summary{Rows: 1, Accepted: 1},
+			},
+		},
+
+		{
+			"no address column", "name,city\nAna,Cádiz\n",
+			read{Error: `line 1: no address column: the first line must name the columns, and one of them email; there are only "name", "city"`},
+		},
+		{
+			"no address column, with semicolons", "\nname;city;\n",
+			read{Error: `line 2: no address column: the first line must name the columns, and one of them email; there are only "name", "city", ""`},
+		},
+		{
+			"no address column of many", strings.TrimPrefix(columns(12), ",") + "\n",
+			read{Error: `line 1: no address column: the first line must name the columns, and one of them email; there are only ` +
+				`"v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", …`},
+		},
 		{"several columns without a header", "\nana@example.com,Ana\n", read{Error: "line 2: no address column: the first line must name the columns, and one of them email"}},
 		{"two columns of a name", "email,city,city\n", read{Error: "line 1: two columns have the same name: column 3"}},
 		{"two address columns", "email,EMAIL\n", read{Error: "line 1: two columns have the same name: column 2"}},
@@ -196,9 +219,101 @@ func TestInline(t *testing.T) {
 			t.Errorf("Next = %v, want a SyntaxError of entry 4", err)
 		}
 	}
-	wantTotals := campaign.Totals{Duplicates: 1, Invalid: 1, InvalidLines: []int{3}}
+	wantTotals := campaign.Totals{Duplicates: 1, Invalid: 1, InvalidLines: []int{3}, Dropped: []campaign.Dropped{
+		{Reason: "Duplicate", Count: 1, Lines: []int{2}}, {Reason: "NoAt", Count: 1, Lines: []int{3}},
+	}}
 	if diff := cmp.Diff(wantTotals, list.Totals()); diff != "" {
 		t.Errorf("totals (-want +got)\n%s", diff)
+	}
+}
+
+func TestDropped(t *testing.T) {
+	t.Parallel()
+	in := "broken\nana@example.com\nANA@example.com\nben@localhost\n@\nana@example.com\n\u0085x@example.com\n" +
+		strings.Repeat("l", 65) + "@example.com\n" + strings.Repeat("broken\n", MaxDroppedLines)
+	list := New(strings.NewReader(in), Lines)
+	if _, err := drain(t, list); err != nil {
+		t.Fatal(err)
+	}
+	lines := []int{1}
+	for i := range MaxDroppedLines - 1 {
+		lines = append(lines, 9+i)
+	}
+	want := []campaign.Dropped{
+		{Reason: "NoAt", Count: MaxDroppedLines + 1, Lines: lines},
+		{Reason: "Duplicate", Count: 2, Lines: []int{3, 6}},
+		{Reason: "SingleLabel", Count: 1, Lines: []int{4}},
+		{Reason: "LocalPart", Count: 1, Lines: []int{5}},
+		{Reason: "LocalTooLong", Count: 1, Lines: []int{8}},
+	}
+	if diff := cmp.Diff(want, list.Dropped()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestEmptyAddressesAreDropped(t *testing.T) {
+	t.Parallel()
+	list := New(strings.NewReader("email,name\n,Ana\nx\vy@example.com,\nana@example.com,\n"), CSV)
+	if _, err := drain(t, list); err != nil {
+		t.Fatal(err)
+	}
+	want := []campaign.Dropped{{Reason: "Empty", Count: 1, Lines: []int{2}}, {Reason: "Control", Count: 1, Lines: []int{3}}}
+	if diff := cmp.Diff(want, list.Dropped()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// drain reads a list to its end.
+func drain(t *testing.T, list *List) (all []campaign.Recipient, err error) {
+	t.Helper()
+	for {
+		recipient, err := list.Next(t.Context())
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		all = append(all, recipient)
+	}
+}
+
+func packed(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestReadGzip(t *testing.T) {
+	t.Parallel()
+	for format, in := range map[Format]string{
+		CSV:       "\ufeffemail,name\r\nana@example.com,Ana\r\nbroken,\r\n",
+		JSONLines: `{"email":"ana@example.com","name":"Ana"}`,
+		Lines:     "Ana <ana@example.com>\n\nben@example.org",
+	} {
+		if diff := cmp.Diff(readAll(in, format), readAll(packed(t, in), format)); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", format, diff)
+		}
+	}
+	tests := []struct{ name, in, want string }{
+		{"cut short", packed(t, "ana@example.com\n")[:30], "the compressed list breaks off here: its gzip compression is damaged"},
+		{
+			"bomb", packed(t, strings.Repeat("\n", 8<<20)),
+			"the compressed list breaks off here: what it decompresses to is out of proportion to its size, as in an archive bomb",
+		},
+		{"compressed twice", packed(t, packed(t, "ana@example.com\n")), "line 1: the line "},
+	}
+	for _, test := range tests {
+		if got := readAll(test.in, Lines).Error; !strings.Contains(got, test.want) {
+			t.Errorf("%s: %s", test.name, got)
+		}
 	}
 }
 
@@ -316,6 +431,19 @@ func FuzzRead(f *testing.F) {
 		}
 		if strings.Contains(got.Error, "@") {
 			t.Fatalf("the error %q may quote an address", got.Error)
+		}
+		again, dropped := New(strings.NewReader(in), format), int64(0)
+		if _, err := drain(t, again); (err != nil) != (got.Error != "") {
+			t.Fatalf("read again: %v", err)
+		}
+		for _, d := range again.Dropped() {
+			dropped += d.Count
+			if int64(len(d.Lines)) != min(d.Count, MaxDroppedLines) || !slices.IsSorted(d.Lines) || Reason(d.Reason).Text() == "" {
+				t.Fatalf("dropped %+v", d)
+			}
+		}
+		if dropped != s.Duplicates+s.Invalid {
+			t.Fatalf("%d dropped by reason: %+v", dropped, got)
 		}
 		for _, line := range s.InvalidLines {
 			if line < 1 || line > strings.Count(in, "\n")+1 {

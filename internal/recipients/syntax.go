@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"github.com/cartero-mail/cartero/internal/gunzip"
 )
 
 // Bounds of a list. An entry beyond them makes the list unreadable: cutting a value or leaving somebody out silently
@@ -40,18 +42,25 @@ func syntaxError(line int, format string, args ...any) error {
 
 var byteOrderMark = []byte("\ufeff")
 
-// lineReader reads lines of bounded length and refuses what no list may have: NUL and what is not UTF-8.
+// lineReader reads lines of bounded length, of gzip too, and refuses what no list may have: NUL and what is not UTF-8.
 type lineReader struct {
 	in   *bufio.Reader
 	line int // number of the line that next returned last
 }
 
+const lineBuffer = MaxLine + 2 // a full line with CRLF fits
+
 func newLineReader(r io.Reader) *lineReader {
-	return &lineReader{in: bufio.NewReaderSize(r, MaxLine+2)} // a full line with CRLF fits
+	return &lineReader{in: bufio.NewReaderSize(r, lineBuffer)}
 }
 
 // next returns the next line with its line end, valid until the next call, or io.EOF.
 func (l *lineReader) next() ([]byte, error) {
+	if l.line == 0 {
+		if head, _ := l.in.Peek(3); gunzip.Found(head) { // an error comes again
+			l.in = bufio.NewReaderSize(gunzip.NewReader(l.in, gunzip.Limits{}), lineBuffer)
+		}
+	}
 	text, err := l.in.ReadSlice('\n')
 	if len(text) == 0 && errors.Is(err, io.EOF) {
 		return nil, io.EOF
@@ -60,6 +69,8 @@ func (l *lineReader) next() ([]byte, error) {
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
 		return nil, syntaxError(l.line, "the line is longer than %d KiB", MaxLine>>10)
+	case errors.Is(err, gunzip.ErrTooLarge), errors.Is(err, gunzip.ErrRatio), errors.Is(err, gunzip.ErrDamaged):
+		return nil, syntaxError(l.line, "the compressed list breaks off here: %v", err)
 	case err != nil && !errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("reading line %d of the list: %w", l.line, err)
 	}
