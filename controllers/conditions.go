@@ -20,6 +20,8 @@ type facts struct {
 	dependency *dependencyError
 	// err is an error that is neither of the two.
 	err error
+	// stuckSince is since when nobody has ended though workers should be sending; zero while all is well.
+	stuckSince time.Time
 }
 
 // verdict is one condition's status, reason and message.
@@ -47,6 +49,14 @@ var known = verdict{}
 // held reports whether the engine stopped the campaign.
 func (s *scope) held() bool {
 	return s.record != nil && s.record.Hold != nil && s.now.Before(s.record.Hold.Until)
+}
+
+// paused reports whether somebody stopped the campaign: this object, or the one that steers it.
+func (s *scope) paused() bool {
+	if s.sealed() && !s.owner {
+		return s.record.Control.Suspended
+	}
+	return s.suspended()
 }
 
 // relayNoteAge is how long a worker's note that the relay is away is believed; workers renew it far sooner.
@@ -110,13 +120,20 @@ func materializedCondition(f facts) verdict {
 }
 
 func enqueuedCondition(f facts) verdict {
+	until, waits := f.waiting()
 	switch {
-	case f.done() || f.enqueued && !f.suspended():
+	case f.done():
+		return isTrue(v1alpha1.ReasonEnqueued, "%s worked off", count(int64(f.jobs()), "job"))
+	case f.enqueued && !f.paused() && !waits:
 		return isTrue(v1alpha1.ReasonEnqueued, "%s in the queue or worked off", count(int64(f.jobs()), "job"))
 	case f.dependency != nil && f.dependency.reason == v1alpha1.ReasonQueueUnavailable:
 		return isFalse(v1alpha1.ReasonQueueUnavailable, "The queue does not answer; the jobs are added when it does")
-	case f.sealed() && f.suspended() && f.record.StartedAt == nil:
+	case f.sealed() && f.paused():
 		return isFalse(v1alpha1.ReasonPending, "The jobs are put into the queue when the campaign is resumed")
+	case waits && !until.IsZero():
+		return isFalse(v1alpha1.ReasonPending, "The jobs are put into the queue at %s", clock(until))
+	case waits:
+		return isFalse(v1alpha1.ReasonPending, "The jobs are put into the queue when a window opens")
 	default:
 		return known
 	}
@@ -128,8 +145,12 @@ func suspendedCondition(f facts) verdict {
 		return known
 	case f.done():
 		return isFalse(v1alpha1.ReasonNotSuspended, "The campaign has ended")
+	case f.onHold():
+		return isTrue(v1alpha1.ReasonHeld, "The annotation %s is there%s: nothing new is sent", v1alpha1.AnnotationHold, quoted(f.heldBy))
 	case f.suspended():
 		return isTrue(v1alpha1.ReasonSuspendedBySpec, "spec.suspend is true: nothing new is sent")
+	case f.paused():
+		return isTrue(v1alpha1.ReasonSuspendedBySpec, "The object that steers this campaign is suspended: nothing new is sent")
 	case f.held():
 		return isTrue(f.record.Hold.Reason, "%s", f.record.Hold.Message)
 	default:
@@ -158,12 +179,23 @@ func failedCondition(f facts) verdict {
 	case f.unseen():
 		return known
 	case f.cancelled():
-		return isTrue(v1alpha1.ReasonCancelled, "The campaign was cancelled: %s", f.progressMessage())
+		reason := cmp.Or(f.record.EndReason, v1alpha1.ReasonCancelled)
+		return isTrue(reason, "%s: %s", endingText[reason], f.progressMessage())
 	case f.failed():
 		return isTrue(v1alpha1.ReasonAllRecipientsFailed, "Not one recipient was accepted: %s", f.progressMessage())
 	default:
 		return isFalse(v1alpha1.ReasonNotFailed, "The campaign has not failed")
 	}
+}
+
+// endingText says why a campaign ended before everybody was tried.
+var endingText = map[string]string{
+	v1alpha1.ReasonCancelled:              "The campaign was cancelled",
+	v1alpha1.ReasonDeleted:                "The campaign was cancelled when its object was deleted",
+	v1alpha1.ReasonStartDeadlineExceeded:  "The campaign could not start in time (spec.schedule.startingDeadlineSeconds)",
+	v1alpha1.ReasonDeadlineExceeded:       "The campaign took longer than spec.activeDeadlineSeconds",
+	v1alpha1.ReasonAbortThresholdExceeded: "More recipients failed than spec.abortPolicy allows",
+	v1alpha1.ReasonFailurePolicyMatched:   "A reply matched a rule of spec.failurePolicy that ends the campaign",
 }
 
 // readyCondition summarises the others; complete, failed and suspended are theirs.
@@ -182,7 +214,7 @@ func readyCondition(f facts, complete, failed, suspended verdict) verdict {
 		return isFalse(failed.reason, "%s", failed.message)
 	case complete.status == metav1.ConditionTrue:
 		return isTrue(complete.reason, "%s", complete.message)
-	case f.sealed() && f.suspended():
+	case f.sealed() && f.paused():
 		return isTrue(suspended.reason, "%s; %s", suspended.message, f.progressMessage())
 	case f.held():
 		return isFalse(suspended.reason, "%s", suspended.message)
@@ -192,6 +224,9 @@ func readyCondition(f facts, complete, failed, suspended verdict) verdict {
 			f.record.Hold.Message, f.progressMessage())
 	case !f.sealed() || !f.enqueued:
 		return isFalse(v1alpha1.ReasonMaterializing, "The recipients are being written and enqueued")
+	case !f.stuckSince.IsZero():
+		return isFalse(v1alpha1.ReasonNoProgress, "Nobody has ended since %s though %s to be sent now: see whether workers run, "+
+			"and what they log; %s", clock(f.stuckSince), count(f.tally.Pending+f.tally.Active, "mail"), f.progressMessage())
 	default:
 		return sendingVerdict(f)
 	}
@@ -200,8 +235,18 @@ func readyCondition(f facts, complete, failed, suspended verdict) verdict {
 // sendingVerdict is Ready while workers are at it: what that means is the readiness policy's choice.
 func sendingVerdict(f facts) verdict {
 	v := isTrue(v1alpha1.ReasonSending, "%s", f.progressMessage())
-	if f.tally != nil && f.tally.Active == 0 && f.tally.Pending == 0 && f.tally.Deferred > 0 {
+	until, waits := f.waiting()
+	switch {
+	case waits && f.scheduled():
+		v = isTrue(v1alpha1.ReasonScheduled, "The campaign starts at %s; %s", clock(until), f.progressMessage())
+	case waits && until.IsZero():
+		v = isTrue(v1alpha1.ReasonOutsideWindow, "No window is open; %s", f.progressMessage())
+	case waits:
+		v = isTrue(v1alpha1.ReasonOutsideWindow, "No window is open; the next one opens at %s; %s", clock(until), f.progressMessage())
+	case f.tally != nil && f.tally.Active == 0 && f.tally.Pending == 0 && f.tally.Deferred > 0:
 		v.reason = v1alpha1.ReasonDeferred
+	case f.throttled():
+		v.reason = v1alpha1.ReasonThrottled
 	}
 	if f.object.Spec.ReadinessPolicy == v1alpha1.ReadinessCompleted {
 		v.status = metav1.ConditionFalse
@@ -213,11 +258,11 @@ func sendingVerdict(f facts) verdict {
 // Stalled while the campaign does not go on by itself.
 func kstatusConditions(f facts, ready verdict) (reconciling, stalled bool) {
 	switch {
-	case f.stalled != nil || f.failed():
+	case f.stalled != nil || f.failed() || ready.reason == v1alpha1.ReasonNoProgress:
 		return false, true
 	case f.dependency != nil || f.err != nil:
 		return true, false
-	case f.held() && !f.suspended():
+	case f.held() && !f.paused():
 		return false, true
 	default:
 		return ready.status != metav1.ConditionTrue, false
@@ -270,6 +315,17 @@ func listMessage(totals campaign.Totals) string {
 		text += fmt.Sprintf(", without %s", count(totals.Duplicates, "duplicate"))
 	}
 	return text + invalidLines(totals)
+}
+
+// clock is a moment as messages tell it.
+func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// quoted is what somebody wrote, behind what it belongs to.
+func quoted(text string) string {
+	if text == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (%q)", text)
 }
 
 func count(n int64, noun string) string {

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,8 +51,13 @@ type EmailCampaignReconciler struct {
 	DefaultFrom mail.Address
 	// MixedWorkers tells that Node workers share the queue: campaigns that they can't mail as declared are refused.
 	MixedWorkers bool
+	// NoProgressAfter is how long nobody may end while workers should be sending, before status says so; 0 means
+	// DefaultNoProgressAfter.
+	NoProgressAfter time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+
+	writes statusWrites
 }
 
 // Options tune the controller.
@@ -108,6 +114,7 @@ func (r *EmailCampaignReconciler) validate() error {
 	if r.Now == nil {
 		r.Now = time.Now
 	}
+	r.NoProgressAfter = cmp.Or(r.NoProgressAfter, DefaultNoProgressAfter)
 	return errors.Join(missing...)
 }
 

@@ -21,8 +21,8 @@ type notice struct {
 // transition is a change of one condition that is worth an event.
 type transition struct {
 	conditionType string
-	status        metav1.ConditionStatus
-	// reason restricts it to one reason; empty means any.
+	// status and reason restrict it to one status and one reason; empty means any.
+	status  metav1.ConditionStatus
 	reason  string
 	event   string
 	action  string
@@ -56,6 +56,30 @@ var underway = []transition{
 		event: v1alpha1.EventSendingSuspended, action: "Suspend",
 	},
 	{
+		conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonHeld,
+		event: v1alpha1.EventSendingSuspended, action: "Suspend",
+	},
+	{
+		conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAbortThresholdExceeded,
+		event: v1alpha1.EventAbortThresholdExceeded, action: "Send", warning: true,
+	},
+	{
+		conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonFailurePolicyMatched,
+		event: v1alpha1.EventFailurePolicyMatched, action: "Send", warning: true,
+	},
+	{
+		conditionType: v1alpha1.ConditionReady, reason: v1alpha1.ReasonScheduled,
+		event: v1alpha1.EventCampaignScheduled, action: "Schedule",
+	},
+	{
+		conditionType: v1alpha1.ConditionReady, reason: v1alpha1.ReasonOutsideWindow,
+		event: v1alpha1.EventCampaignScheduled, action: "Schedule",
+	},
+	{
+		conditionType: v1alpha1.ConditionReady, reason: v1alpha1.ReasonNoProgress,
+		event: v1alpha1.EventNoProgress, action: "Send", warning: true,
+	},
+	{
 		conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAuthenticationFailed,
 		event: v1alpha1.EventSMTPAuthenticationFailed, action: "Send", warning: true,
 	},
@@ -75,8 +99,47 @@ var endings = []transition{
 		event: v1alpha1.EventCampaignCancelled, action: "Cancel", warning: true,
 	},
 	{
+		conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonDeleted,
+		event: v1alpha1.EventCampaignCancelled, action: "Cancel", warning: true,
+	},
+	{
+		conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonStartDeadlineExceeded,
+		event: v1alpha1.EventCampaignFailed, action: "Schedule", warning: true,
+	},
+	{
+		conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonDeadlineExceeded,
+		event: v1alpha1.EventCampaignFailed, action: "Send", warning: true,
+	},
+	{
+		conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAbortThresholdExceeded,
+		event: v1alpha1.EventAbortThresholdExceeded, action: "Send", warning: true,
+	},
+	{
+		conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonFailurePolicyMatched,
+		event: v1alpha1.EventFailurePolicyMatched, action: "Send", warning: true,
+	},
+	{
 		conditionType: v1alpha1.ConditionFailed, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAllRecipientsFailed,
 		event: v1alpha1.EventCampaignFailed, action: "Complete", warning: true,
+	},
+}
+
+// verbs are the requests of people that are told as answered once their token is in the status.
+var verbs = []struct {
+	token                  func(*v1alpha1.EmailCampaignStatus) string
+	event, action, message string
+}{
+	{
+		func(s *v1alpha1.EmailCampaignStatus) string { return s.LastHandledRetryFailedAt },
+		v1alpha1.EventRetryRequested, "Retry", "Recipients that had failed are tried again",
+	},
+	{
+		func(s *v1alpha1.EmailCampaignStatus) string { return s.LastHandledResolveInDoubt },
+		v1alpha1.EventInDoubtResolved, "Resolve", "What became of the recipients in doubt was decided",
+	},
+	{
+		func(s *v1alpha1.EmailCampaignStatus) string { return s.LastHandledTestSendAt },
+		v1alpha1.EventTestMailsQueued, "Test", "Test mails were put into the queue",
 	},
 }
 
@@ -100,6 +163,11 @@ func eventsFor(before, after *v1alpha1.EmailCampaignStatus, outage string) []not
 			reason: v1alpha1.EventSendingResumed, action: "Resume", message: "What suspended the campaign is gone",
 		})
 	}
+	for _, verb := range verbs {
+		if token := verb.token(after); token != "" && token != verb.token(before) {
+			found = append(found, notice{reason: verb.event, action: verb.action, message: verb.message})
+		}
+	}
 	if n := inDoubt(after) - inDoubt(before); n > 0 {
 		found = append(found, notice{warning: true, reason: v1alpha1.EventRecipientsInDoubt, action: "Send", message: fmt.Sprintf(
 			"%s in doubt: the connection was lost between the end of the mail and the reply; not sent again",
@@ -122,11 +190,11 @@ func told(transitions []transition, before, after *v1alpha1.EmailCampaignStatus)
 // happened returns the condition if it came to the transition's status and reason between the two statuses.
 func (t transition) happened(before, after *v1alpha1.EmailCampaignStatus) *metav1.Condition {
 	condition := meta.FindStatusCondition(after.Conditions, t.conditionType)
-	if condition == nil || condition.Status != t.status || t.reason != "" && condition.Reason != t.reason {
+	if condition == nil || t.status != "" && condition.Status != t.status || t.reason != "" && condition.Reason != t.reason {
 		return nil
 	}
 	old := meta.FindStatusCondition(before.Conditions, t.conditionType)
-	if old != nil && old.Status == condition.Status && old.Reason == condition.Reason {
+	if old != nil && (t.status == "" || old.Status == condition.Status) && old.Reason == condition.Reason {
 		return nil
 	}
 	return condition

@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
 )
 
 const (
@@ -23,9 +28,15 @@ const (
 // finish writes the status, the only place that does, then the events, and turns the error of the steps into what the
 // controller does next.
 func (r *EmailCampaignReconciler) finish(ctx context.Context, s *scope, stepErr error) (ctrl.Result, error) {
-	computeStatus(s, stepErr, r.Redact)
+	computeStatus(s, stepErr, r.Redact, r.NoProgressAfter)
+	if wait := r.writes.wait(s); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
 	if err := r.patchStatus(ctx, s); err != nil {
 		return ctrl.Result{}, errors.Join(stepErr, err)
+	}
+	for _, refused := range s.verbErrors {
+		r.Recorder.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventVerbRejected, "Answer", "%s", r.Redact(refused.Error()))
 	}
 	for _, e := range eventsFor(&s.before.Status, &s.object.Status, outageEvent(s, stepErr)) {
 		eventType := corev1.EventTypeNormal
@@ -37,6 +48,38 @@ func (r *EmailCampaignReconciler) finish(ctx context.Context, s *scope, stepErr 
 	return nextLoop(s, stepErr)
 }
 
+// statusInterval is the least time between two writes of a campaign's status that nobody asked for.
+const statusInterval = 2 * time.Second
+
+// statusWrites remembers when each object's status was written last. Its zero value is ready.
+type statusWrites struct {
+	mu sync.Mutex
+	at map[types.UID]time.Time
+}
+
+// wait is how long the status of this loop must wait to be written: what changed since is only what workers do, or time
+// does. 0: now. What a person waits for, an edit or a deletion, is never kept back.
+func (w *statusWrites) wait(s *scope) time.Duration {
+	if equality.Semantic.DeepEqual(s.before.Status, s.object.Status) ||
+		s.before.Status.ObservedGeneration != s.object.Generation || !s.object.DeletionTimestamp.IsZero() {
+		return 0
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(0, statusInterval-s.now.Sub(w.at[s.object.UID]))
+}
+
+// note remembers a write; those of objects that need no keeping apart any more are forgotten.
+func (w *statusWrites) note(s *scope) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.at == nil {
+		w.at = map[types.UID]time.Time{}
+	}
+	maps.DeleteFunc(w.at, func(_ types.UID, at time.Time) bool { return s.now.Sub(at) >= statusInterval })
+	w.at[s.object.UID] = s.now
+}
+
 // patchStatus writes the status in one request, if it changed.
 func (r *EmailCampaignReconciler) patchStatus(ctx context.Context, s *scope) error {
 	if equality.Semantic.DeepEqual(s.before.Status, s.object.Status) { // times are the same in any zone
@@ -46,6 +89,7 @@ func (r *EmailCampaignReconciler) patchStatus(ctx context.Context, s *scope) err
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("writing the status: %w", err)
 	}
+	r.writes.note(s)
 	return nil
 }
 
@@ -57,16 +101,48 @@ func nextLoop(s *scope, stepErr error) (ctrl.Result, error) {
 	if stepErr != nil {
 		return ctrl.Result{}, stepErr
 	}
+	return ctrl.Result{RequeueAfter: s.soonest(lookAgain(s))}, nil
+}
+
+// lookAgain is when the counts are worth reading again; 0 for never.
+func lookAgain(s *scope) time.Duration {
+	_, waits := s.waiting()
 	switch {
 	case s.done() && s.tally.InDoubt == 0:
-		return ctrl.Result{}, nil
+		return 0
 	case s.done(): // a doubt may still be resolved by a worker that comes back
-		return ctrl.Result{RequeueAfter: time.Minute}, nil
+		return time.Minute
 	case s.tally == nil:
-		return ctrl.Result{RequeueAfter: progressInterval}, nil
-	case s.tally.Active == 0 && (s.suspended() || s.held() || s.tally.Pending == 0):
-		return ctrl.Result{RequeueAfter: idleInterval}, nil
+		return progressInterval
+	case s.tally.Active == 0 && (s.paused() || s.held() || waits || s.tally.Pending == 0):
+		return idleInterval
 	default:
-		return ctrl.Result{RequeueAfter: progressInterval}, nil
+		return progressInterval
 	}
+}
+
+// soonest is when to look again: after the interval, or when the next moment comes at which something is to be done.
+func (s *scope) soonest(interval time.Duration) time.Duration {
+	moments := []*time.Time{s.deadline, s.expiry()}
+	if s.sealed() && !s.done() {
+		moments = append(moments, &s.record.Control.OpensAt, &s.record.Control.ClosesAt)
+	}
+	for _, moment := range moments {
+		if moment == nil || !moment.After(s.now) {
+			continue
+		}
+		if wait := moment.Sub(s.now); interval == 0 || wait < interval {
+			interval = wait
+		}
+	}
+	return interval
+}
+
+// expiry is when spec.ttlSecondsAfterFinished has the object deleted; nil for never.
+func (s *scope) expiry() *time.Time {
+	ttl := s.object.Spec.TTLSecondsAfterFinished
+	if ttl == nil || !s.done() || s.tally.LastCompletedAt == nil {
+		return nil
+	}
+	return new(s.tally.LastCompletedAt.Add(time.Duration(*ttl) * time.Second))
 }

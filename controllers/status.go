@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,12 +16,15 @@ const (
 	maxInvalidLines = 20
 )
 
-// computeStatus sets the object's status to what this loop found.
-func computeStatus(s *scope, stepErr error, redact func(string) string) {
+// computeStatus sets the object's status to what this loop found. noProgressAfter is how long nobody may end while workers
+// should be sending.
+func computeStatus(s *scope, stepErr error, redact func(string) string, noProgressAfter time.Duration) {
 	if s.tally == nil && s.object.Status.TerminalState != "" && s.object.DeletionTimestamp.IsZero() {
 		return // the campaign has ended: an outage changes nothing about it
 	}
-	f := facts{scope: s, stalled: asStalled(stepErr), dependency: asDependency(stepErr)}
+	f := facts{
+		scope: s, stalled: asStalled(stepErr), dependency: asDependency(stepErr), stuckSince: s.stuckSince(noProgressAfter),
+	}
 	if f.stalled == nil && f.dependency == nil {
 		f.err = stepErr
 	}
@@ -61,6 +65,14 @@ func setRecord(status *v1alpha1.EmailCampaignStatus, s *scope) {
 		return
 	}
 	record := s.record
+	if s.owner {
+		status.LastHandledResumeAt = record.Verbs.ResumedAt
+		status.LastHandledResolveInDoubt = record.Verbs.Resolved
+		status.LastHandledTestSendAt = record.Verbs.TestedAt
+		if record.Verbs.RetryDone {
+			status.LastHandledRetryFailedAt = record.Verbs.RetriedAt
+		}
+	}
 	status.ContentHash = snapshotHash(*record)
 	status.Jobs = int32(record.Totals.Jobs)
 	status.MaterializedTime = timeOf(record.SealedAt)
@@ -87,6 +99,7 @@ func setCounts(status *v1alpha1.EmailCampaignStatus, s *scope) {
 	}
 	status.Failures = failures(t.Failures)
 	status.NextTransitionTime = nextTransition(s)
+	status.EstimatedCompletionTime = estimatedCompletion(s)
 	status.TerminalState = terminalState(s)
 	status.CompletionTime = nil
 	if s.done() {
@@ -105,22 +118,11 @@ func failures(counts []campaign.FailureCount) []v1alpha1.FailureCount {
 	return shown
 }
 
-// nextTransition is until when the campaign waits: for the end of a hold, or for the first retry.
-func nextTransition(s *scope) *metav1.Time {
-	switch {
-	case s.done() || s.suspended():
-		return nil
-	case s.held():
-		return timeOf(&s.record.Hold.Until)
-	case s.tally.Pending == 0 && s.tally.Active == 0:
-		return timeOf(s.tally.NextAttemptAt)
-	default:
-		return nil
-	}
-}
-
 func terminalState(s *scope) v1alpha1.TerminalState {
 	switch {
+	case s.cancelled() && !slices.Contains(
+		[]string{"", campaign.EndCancelled, campaign.EndDeleted}, s.record.EndReason):
+		return v1alpha1.TerminalFailed
 	case s.cancelled():
 		return v1alpha1.TerminalCancelled
 	case s.failed():

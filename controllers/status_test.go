@@ -34,7 +34,9 @@ func aCampaign(mutate ...func(*v1alpha1.EmailCampaign)) given {
 	object := builder.Obj()
 	object.Generation = 3
 	object.CreationTimestamp = metav1.NewTime(created)
-	return given{newScope(object, now)}
+	s := newScope(object, now)
+	s.owner = true
+	return given{s}
 }
 
 func (g given) written(at time.Time) given {
@@ -248,7 +250,7 @@ func TestConditions(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			computeStatus(tc.given.scope, tc.err, telemetry.Redact)
+			computeStatus(tc.given.scope, tc.err, telemetry.Redact, DefaultNoProgressAfter)
 			if diff := cmp.Diff(tc.want, conditionLines(tc.given.object)); diff != "" {
 				t.Error(diff)
 			}
@@ -273,11 +275,11 @@ func conditionLines(object *v1alpha1.EmailCampaign) map[string]string {
 func TestConditionsOutliveAnOutage(t *testing.T) {
 	t.Parallel()
 	g := aCampaign().written(created.Add(time.Second)).enqueuedNow().counting(campaign.Tally{Pending: 10})
-	computeStatus(g.scope, nil, telemetry.Redact)
+	computeStatus(g.scope, nil, telemetry.Redact, DefaultNoProgressAfter)
 
 	later := newScope(g.object, now.Add(time.Minute))
 	computeStatus(later, &dependencyError{dependency: "database", reason: v1alpha1.ReasonDatabaseUnavailable, err: errOutage},
-		telemetry.Redact)
+		telemetry.Redact, DefaultNoProgressAfter)
 	want := map[string]string{
 		"Accepted": "True Accepted", "Materialized": "True Materialized", "Enqueued": "True Enqueued",
 		"Suspended": "False NotSuspended", "Complete": "False InProgress", "Failed": "False NotFailed",
@@ -295,11 +297,11 @@ func TestConditionsOutliveAnOutage(t *testing.T) {
 func TestAnEndSurvivesAnOutage(t *testing.T) {
 	t.Parallel()
 	g := aCampaign().written(created.Add(time.Second)).enqueuedNow().counting(campaign.Tally{Accepted: 10})
-	computeStatus(g.scope, nil, telemetry.Redact)
+	computeStatus(g.scope, nil, telemetry.Redact, DefaultNoProgressAfter)
 
 	later := newScope(g.object.DeepCopy(), now.Add(time.Minute))
 	computeStatus(later, &dependencyError{dependency: "database", reason: v1alpha1.ReasonDatabaseUnavailable, err: errOutage},
-		telemetry.Redact)
+		telemetry.Redact, DefaultNoProgressAfter)
 	if diff := cmp.Diff(g.object.Status, later.object.Status); diff != "" {
 		t.Error(diff)
 	}
@@ -308,7 +310,7 @@ func TestAnEndSurvivesAnOutage(t *testing.T) {
 func TestMessagesNameNoAddress(t *testing.T) {
 	t.Parallel()
 	g := aCampaign()
-	computeStatus(g.scope, errors.New("duplicate entry ada@example.com"), telemetry.Redact)
+	computeStatus(g.scope, errors.New("duplicate entry ada@example.com"), telemetry.Redact, DefaultNoProgressAfter)
 	for _, c := range g.object.Status.Conditions {
 		if telemetry.Redact(c.Message) != c.Message {
 			t.Errorf("%s says %q", c.Type, c.Message)
@@ -325,7 +327,7 @@ func TestStatusOfAFinishedCampaign(t *testing.T) {
 	})
 	g.record.StartedAt = &started
 	g.record.Totals.Duplicates, g.record.Totals.Invalid, g.record.Totals.InvalidLines = 3, 1, []int{17}
-	computeStatus(g.scope, nil, telemetry.Redact)
+	computeStatus(g.scope, nil, telemetry.Redact, DefaultNoProgressAfter)
 
 	got := g.object.Status
 	got.Conditions = nil
@@ -423,7 +425,7 @@ func TestEventsTellWhatChanged(t *testing.T) {
 		{aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Accepted: 9, InDoubt: 1}), nil},
 	} {
 		loop.given.object.Status = *before.DeepCopy()
-		computeStatus(loop.given.scope, loop.err, telemetry.Redact)
+		computeStatus(loop.given.scope, loop.err, telemetry.Redact, DefaultNoProgressAfter)
 		for _, e := range eventsFor(&before, &loop.given.object.Status, outageEvent(loop.given.scope, loop.err)) {
 			told = append(told, e.reason)
 		}
