@@ -24,17 +24,17 @@ func on(start, end string, days ...time.Weekday) schedule.Window {
 	return schedule.Window{Days: days, Start: start, End: end}
 }
 
-func newSchedule(t testing.TB, zone string, windows ...schedule.Window) *schedule.Schedule {
-	t.Helper()
+func newSchedule(tb testing.TB, zone string, windows ...schedule.Window) *schedule.Schedule {
+	tb.Helper()
 	s, err := schedule.New(zone, windows)
 	if err != nil {
-		t.Fatalf("New: %v", err)
+		tb.Fatalf("New: %v", err)
 	}
 	return s
 }
 
 // moment reads "2026-03-29 02:30 +0100", or the same without offset for UTC.
-func moment(t testing.TB, text string) time.Time {
+func moment(t *testing.T, text string) time.Time {
 	t.Helper()
 	layout := "2006-01-02 15:04 -0700"
 	if len(text) == len("2006-01-02 15:04") {
@@ -57,85 +57,159 @@ func TestNext(t *testing.T) {
 		opens, closes  string
 		wantNeverClose bool
 	}{
-		{name: "before it opens", zone: "Europe/Madrid", windows: daily("09:00", "18:00"),
-			from: "2026-01-12 08:59 +0100", opens: "2026-01-12 09:00 +0100", closes: "2026-01-12 18:00 +0100"},
-		{name: "as it opens", zone: "Europe/Madrid", windows: daily("09:00", "18:00"),
-			from: "2026-01-12 09:00 +0100", opens: "2026-01-12 09:00 +0100", closes: "2026-01-12 18:00 +0100"},
-		{name: "while it is open", zone: "Europe/Madrid", windows: daily("09:00", "18:00"),
-			from: "2026-01-12 17:59 +0100", opens: "2026-01-12 09:00 +0100", closes: "2026-01-12 18:00 +0100"},
-		{name: "as it closes", zone: "Europe/Madrid", windows: daily("09:00", "18:00"),
-			from: "2026-01-12 18:00 +0100", opens: "2026-01-13 09:00 +0100", closes: "2026-01-13 18:00 +0100"},
-		{name: "over the weekend", zone: "Europe/Madrid", windows: []schedule.Window{on("09:00", "18:00", workdays...)},
-			from: "2026-01-16 20:00 +0100", opens: "2026-01-19 09:00 +0100", closes: "2026-01-19 18:00 +0100"},
-		{name: "over midnight", zone: "Europe/Madrid", windows: []schedule.Window{on("22:00", "06:00", time.Friday)},
-			from: "2026-01-17 01:00 +0100", opens: "2026-01-16 22:00 +0100", closes: "2026-01-17 06:00 +0100"},
-		{name: "over midnight, of another day", zone: "Europe/Madrid", windows: []schedule.Window{on("22:00", "06:00", time.Friday)},
-			from: "2026-01-16 01:00 +0100", opens: "2026-01-16 22:00 +0100", closes: "2026-01-17 06:00 +0100"},
-		{name: "over the end of the week", zone: "Etc/UTC", windows: []schedule.Window{on("22:00", "06:00", time.Sunday)},
-			from: "2026-01-19 05:59", opens: "2026-01-18 22:00", closes: "2026-01-19 06:00"},
-		{name: "to midnight as 24:00", zone: "Etc/UTC", windows: []schedule.Window{on("20:00", "24:00", time.Sunday)},
-			from: "2026-01-12 00:00", opens: "2026-01-18 20:00", closes: "2026-01-19 00:00"},
-		{name: "to midnight as 00:00", zone: "Etc/UTC", windows: []schedule.Window{on("20:00", "00:00", time.Sunday)},
-			from: "2026-01-12 00:00", opens: "2026-01-18 20:00", closes: "2026-01-19 00:00"},
-		{name: "overlapping", zone: "Etc/UTC", windows: daily("12:00", "15:00", "09:00", "13:00", "10:00", "11:00"),
-			from: "2026-01-12 12:30", opens: "2026-01-12 09:00", closes: "2026-01-12 15:00"},
-		{name: "touching", zone: "Etc/UTC", windows: daily("09:00", "12:00", "12:00", "15:00"),
-			from: "2026-01-12 12:00", opens: "2026-01-12 09:00", closes: "2026-01-12 15:00"},
-		{name: "touching over the end of the week", zone: "Etc/UTC",
+		{
+			name: "before it opens", zone: "Europe/Madrid", windows: daily("09:00", "18:00"),
+			from: "2026-01-12 08:59 +0100", opens: "2026-01-12 09:00 +0100", closes: "2026-01-12 18:00 +0100",
+		},
+		{
+			name: "as it opens", zone: "Europe/Madrid", windows: daily("09:00", "18:00"),
+			from: "2026-01-12 09:00 +0100", opens: "2026-01-12 09:00 +0100", closes: "2026-01-12 18:00 +0100",
+		},
+		{
+			name: "while it is open", zone: "Europe/Madrid", windows: daily("09:00", "18:00"),
+			from: "2026-01-12 17:59 +0100", opens: "2026-01-12 09:00 +0100", closes: "2026-01-12 18:00 +0100",
+		},
+		{
+			name: "as it closes", zone: "Europe/Madrid", windows: daily("09:00", "18:00"),
+			from: "2026-01-12 18:00 +0100", opens: "2026-01-13 09:00 +0100", closes: "2026-01-13 18:00 +0100",
+		},
+		{
+			name: "over the weekend", zone: "Europe/Madrid", windows: []schedule.Window{on("09:00", "18:00", workdays...)},
+			from: "2026-01-16 20:00 +0100", opens: "2026-01-19 09:00 +0100", closes: "2026-01-19 18:00 +0100",
+		},
+		{
+			name: "over midnight", zone: "Europe/Madrid", windows: []schedule.Window{on("22:00", "06:00", time.Friday)},
+			from: "2026-01-17 01:00 +0100", opens: "2026-01-16 22:00 +0100", closes: "2026-01-17 06:00 +0100",
+		},
+		{
+			name: "over midnight, of another day", zone: "Europe/Madrid", windows: []schedule.Window{on("22:00", "06:00", time.Friday)},
+			from: "2026-01-16 01:00 +0100", opens: "2026-01-16 22:00 +0100", closes: "2026-01-17 06:00 +0100",
+		},
+		{
+			name: "over the end of the week", zone: "Etc/UTC", windows: []schedule.Window{on("22:00", "06:00", time.Sunday)},
+			from: "2026-01-19 05:59", opens: "2026-01-18 22:00", closes: "2026-01-19 06:00",
+		},
+		{
+			name: "to midnight as 24:00", zone: "Etc/UTC", windows: []schedule.Window{on("20:00", "24:00", time.Sunday)},
+			from: "2026-01-12 00:00", opens: "2026-01-18 20:00", closes: "2026-01-19 00:00",
+		},
+		{
+			name: "to midnight as 00:00", zone: "Etc/UTC", windows: []schedule.Window{on("20:00", "00:00", time.Sunday)},
+			from: "2026-01-12 00:00", opens: "2026-01-18 20:00", closes: "2026-01-19 00:00",
+		},
+		{
+			name: "overlapping", zone: "Etc/UTC", windows: daily("12:00", "15:00", "09:00", "13:00", "10:00", "11:00"),
+			from: "2026-01-12 12:30", opens: "2026-01-12 09:00", closes: "2026-01-12 15:00",
+		},
+		{
+			name: "touching", zone: "Etc/UTC", windows: daily("09:00", "12:00", "12:00", "15:00"),
+			from: "2026-01-12 12:00", opens: "2026-01-12 09:00", closes: "2026-01-12 15:00",
+		},
+		{
+			name: "touching over the end of the week", zone: "Etc/UTC",
 			windows: []schedule.Window{on("20:00", "24:00", time.Sunday), on("00:00", "02:00", time.Monday)},
-			from:    "2026-01-19 01:00", opens: "2026-01-18 20:00", closes: "2026-01-19 02:00"},
-		{name: "not touching", zone: "Etc/UTC", windows: daily("09:00", "12:00", "12:01", "15:00"),
-			from: "2026-01-12 12:00", opens: "2026-01-12 12:01", closes: "2026-01-12 15:00"},
-		{name: "leap day", zone: "Asia/Tokyo", windows: []schedule.Window{on("09:00", "10:00", time.Thursday)},
-			from: "2024-02-28 12:00 +0900", opens: "2024-02-29 09:00 +0900", closes: "2024-02-29 10:00 +0900"},
-		{name: "end of a leap February", zone: "Asia/Tokyo", windows: daily("23:00", "01:00"),
-			from: "2024-02-29 12:00 +0900", opens: "2024-02-29 23:00 +0900", closes: "2024-03-01 01:00 +0900"},
-		{name: "end of February 2100", zone: "Etc/UTC", windows: daily("23:00", "01:00"),
-			from: "2100-02-28 12:00", opens: "2100-02-28 23:00", closes: "2100-03-01 01:00"},
+			from:    "2026-01-19 01:00", opens: "2026-01-18 20:00", closes: "2026-01-19 02:00",
+		},
+		{
+			name: "not touching", zone: "Etc/UTC", windows: daily("09:00", "12:00", "12:01", "15:00"),
+			from: "2026-01-12 12:00", opens: "2026-01-12 12:01", closes: "2026-01-12 15:00",
+		},
+		{
+			name: "leap day", zone: "Asia/Tokyo", windows: []schedule.Window{on("09:00", "10:00", time.Thursday)},
+			from: "2024-02-28 12:00 +0900", opens: "2024-02-29 09:00 +0900", closes: "2024-02-29 10:00 +0900",
+		},
+		{
+			name: "end of a leap February", zone: "Asia/Tokyo", windows: daily("23:00", "01:00"),
+			from: "2024-02-29 12:00 +0900", opens: "2024-02-29 23:00 +0900", closes: "2024-03-01 01:00 +0900",
+		},
+		{
+			name: "end of February 2100", zone: "Etc/UTC", windows: daily("23:00", "01:00"),
+			from: "2100-02-28 12:00", opens: "2100-02-28 23:00", closes: "2100-03-01 01:00",
+		},
 
-		{name: "spring: start skipped", zone: "Europe/Berlin", windows: daily("02:30", "05:00"),
-			from: "2026-03-29 00:00 +0100", opens: "2026-03-29 03:00 +0200", closes: "2026-03-29 05:00 +0200"},
-		{name: "spring: end skipped", zone: "Europe/Berlin", windows: daily("01:00", "02:30"),
-			from: "2026-03-29 00:00 +0100", opens: "2026-03-29 01:00 +0100", closes: "2026-03-29 03:00 +0200"},
-		{name: "spring: window skipped", zone: "Europe/Berlin", windows: daily("02:10", "02:50"),
-			from: "2026-03-29 00:00 +0100", opens: "2026-03-30 02:10 +0200", closes: "2026-03-30 02:50 +0200"},
-		{name: "spring: gap between windows skipped", zone: "Europe/Berlin", windows: daily("01:00", "02:10", "02:50", "04:00"),
-			from: "2026-03-29 00:00 +0100", opens: "2026-03-29 01:00 +0100", closes: "2026-03-29 04:00 +0200"},
-		{name: "autumn: start twice", zone: "Europe/Berlin", windows: daily("02:30", "05:00"),
-			from: "2026-10-25 00:00 +0200", opens: "2026-10-25 02:30 +0200", closes: "2026-10-25 05:00 +0100"},
-		{name: "autumn: end twice", zone: "Europe/Berlin", windows: daily("01:00", "02:30"),
-			from: "2026-10-25 00:00 +0200", opens: "2026-10-25 01:00 +0200", closes: "2026-10-25 02:30 +0100"},
-		{name: "autumn: both twice", zone: "Europe/Berlin", windows: daily("02:10", "02:50"),
-			from: "2026-10-25 00:00 +0200", opens: "2026-10-25 02:10 +0200", closes: "2026-10-25 02:50 +0100"},
-		{name: "autumn: windows overlap", zone: "Europe/Berlin", windows: daily("01:00", "02:10", "02:50", "04:00"),
-			from: "2026-10-25 00:00 +0200", opens: "2026-10-25 01:00 +0200", closes: "2026-10-25 04:00 +0100"},
-		{name: "midnight skipped", zone: "America/Santiago", windows: daily("00:00", "06:00"),
-			from: "2025-09-06 12:00 -0400", opens: "2025-09-07 01:00 -0300", closes: "2025-09-07 06:00 -0300"},
-		{name: "24:00 skipped", zone: "America/Santiago", windows: daily("20:00", "24:00"),
-			from: "2025-09-06 12:00 -0400", opens: "2025-09-06 20:00 -0400", closes: "2025-09-07 01:00 -0300"},
-		{name: "midnight twice", zone: "America/Santiago", windows: daily("00:00", "06:00"),
-			from: "2025-04-05 12:00 -0300", opens: "2025-04-06 00:00 -0400", closes: "2025-04-06 06:00 -0400"},
-		{name: "last hour of the day twice", zone: "America/Santiago", windows: daily("23:30", "24:00"),
-			from: "2025-04-05 12:00 -0300", opens: "2025-04-05 23:30 -0300", closes: "2025-04-06 00:00 -0400"},
-		{name: "midnight skipped in Beirut", zone: "Asia/Beirut", windows: []schedule.Window{on("00:30", "06:00", time.Sunday)},
-			from: "2026-03-28 12:00 +0200", opens: "2026-03-29 01:00 +0300", closes: "2026-03-29 06:00 +0300"},
-		{name: "last hour twice in Cairo", zone: "Africa/Cairo", windows: []schedule.Window{on("23:15", "23:45", time.Thursday)},
-			from: "2025-10-30 12:00 +0300", opens: "2025-10-30 23:15 +0300", closes: "2025-10-30 23:45 +0200"},
-		{name: "half an hour skipped", zone: "Australia/Lord_Howe", windows: daily("02:15", "04:00"),
-			from: "2025-10-05 00:00 +1030", opens: "2025-10-05 02:30 +1100", closes: "2025-10-05 04:00 +1100"},
-		{name: "half an hour twice", zone: "Australia/Lord_Howe", windows: daily("01:00", "01:45"),
-			from: "2026-04-05 00:00 +1100", opens: "2026-04-05 01:00 +1100", closes: "2026-04-05 01:45 +1030"},
-		{name: "offset changed for good", zone: "Asia/Almaty", windows: daily("20:00", "23:30"),
-			from: "2024-02-29 12:00 +0600", opens: "2024-02-29 20:00 +0600", closes: "2024-02-29 23:30 +0500"},
-		{name: "a day skipped", zone: "Pacific/Apia", windows: daily("09:00", "10:00"),
-			from: "2011-12-29 10:00 -1000", opens: "2011-12-31 09:00 +1400", closes: "2011-12-31 10:00 +1400"},
+		{
+			name: "spring: start skipped", zone: "Europe/Berlin", windows: daily("02:30", "05:00"),
+			from: "2026-03-29 00:00 +0100", opens: "2026-03-29 03:00 +0200", closes: "2026-03-29 05:00 +0200",
+		},
+		{
+			name: "spring: end skipped", zone: "Europe/Berlin", windows: daily("01:00", "02:30"),
+			from: "2026-03-29 00:00 +0100", opens: "2026-03-29 01:00 +0100", closes: "2026-03-29 03:00 +0200",
+		},
+		{
+			name: "spring: window skipped", zone: "Europe/Berlin", windows: daily("02:10", "02:50"),
+			from: "2026-03-29 00:00 +0100", opens: "2026-03-30 02:10 +0200", closes: "2026-03-30 02:50 +0200",
+		},
+		{
+			name: "spring: gap between windows skipped", zone: "Europe/Berlin", windows: daily("01:00", "02:10", "02:50", "04:00"),
+			from: "2026-03-29 00:00 +0100", opens: "2026-03-29 01:00 +0100", closes: "2026-03-29 04:00 +0200",
+		},
+		{
+			name: "autumn: start twice", zone: "Europe/Berlin", windows: daily("02:30", "05:00"),
+			from: "2026-10-25 00:00 +0200", opens: "2026-10-25 02:30 +0200", closes: "2026-10-25 05:00 +0100",
+		},
+		{
+			name: "autumn: end twice", zone: "Europe/Berlin", windows: daily("01:00", "02:30"),
+			from: "2026-10-25 00:00 +0200", opens: "2026-10-25 01:00 +0200", closes: "2026-10-25 02:30 +0100",
+		},
+		{
+			name: "autumn: both twice", zone: "Europe/Berlin", windows: daily("02:10", "02:50"),
+			from: "2026-10-25 00:00 +0200", opens: "2026-10-25 02:10 +0200", closes: "2026-10-25 02:50 +0100",
+		},
+		{
+			name: "autumn: windows overlap", zone: "Europe/Berlin", windows: daily("01:00", "02:10", "02:50", "04:00"),
+			from: "2026-10-25 00:00 +0200", opens: "2026-10-25 01:00 +0200", closes: "2026-10-25 04:00 +0100",
+		},
+		{
+			name: "midnight skipped", zone: "America/Santiago", windows: daily("00:00", "06:00"),
+			from: "2025-09-06 12:00 -0400", opens: "2025-09-07 01:00 -0300", closes: "2025-09-07 06:00 -0300",
+		},
+		{
+			name: "24:00 skipped", zone: "America/Santiago", windows: daily("20:00", "24:00"),
+			from: "2025-09-06 12:00 -0400", opens: "2025-09-06 20:00 -0400", closes: "2025-09-07 01:00 -0300",
+		},
+		{
+			name: "midnight twice", zone: "America/Santiago", windows: daily("00:00", "06:00"),
+			from: "2025-04-05 12:00 -0300", opens: "2025-04-06 00:00 -0400", closes: "2025-04-06 06:00 -0400",
+		},
+		{
+			name: "last hour of the day twice", zone: "America/Santiago", windows: daily("23:30", "24:00"),
+			from: "2025-04-05 12:00 -0300", opens: "2025-04-05 23:30 -0300", closes: "2025-04-06 00:00 -0400",
+		},
+		{
+			name: "midnight skipped in Beirut", zone: "Asia/Beirut", windows: []schedule.Window{on("00:30", "06:00", time.Sunday)},
+			from: "2026-03-28 12:00 +0200", opens: "2026-03-29 01:00 +0300", closes: "2026-03-29 06:00 +0300",
+		},
+		{
+			name: "last hour twice in Cairo", zone: "Africa/Cairo", windows: []schedule.Window{on("23:15", "23:45", time.Thursday)},
+			from: "2025-10-30 12:00 +0300", opens: "2025-10-30 23:15 +0300", closes: "2025-10-30 23:45 +0200",
+		},
+		{
+			name: "half an hour skipped", zone: "Australia/Lord_Howe", windows: daily("02:15", "04:00"),
+			from: "2025-10-05 00:00 +1030", opens: "2025-10-05 02:30 +1100", closes: "2025-10-05 04:00 +1100",
+		},
+		{
+			name: "half an hour twice", zone: "Australia/Lord_Howe", windows: daily("01:00", "01:45"),
+			from: "2026-04-05 00:00 +1100", opens: "2026-04-05 01:00 +1100", closes: "2026-04-05 01:45 +1030",
+		},
+		{
+			name: "offset changed for good", zone: "Asia/Almaty", windows: daily("20:00", "23:30"),
+			from: "2024-02-29 12:00 +0600", opens: "2024-02-29 20:00 +0600", closes: "2024-02-29 23:30 +0500",
+		},
+		{
+			name: "a day skipped", zone: "Pacific/Apia", windows: daily("09:00", "10:00"),
+			from: "2011-12-29 10:00 -1000", opens: "2011-12-31 09:00 +1400", closes: "2011-12-31 10:00 +1400",
+		},
 
 		{name: "no windows", zone: "Europe/Madrid", from: "2026-01-12 08:59 +0100", wantNeverClose: true},
 		{name: "whole days", zone: "Europe/Madrid", windows: daily("00:00", "24:00"), from: "2026-01-12 08:59 +0100", wantNeverClose: true},
-		{name: "halves of all days", zone: "Europe/Madrid", windows: daily("07:00", "19:00", "19:00", "07:00"),
-			from: "2026-01-12 08:59 +0100", wantNeverClose: true},
-		{name: "days that overlap", zone: "Europe/Madrid", windows: daily("10:00", "09:00", "08:00", "11:00"),
-			from: "2026-01-12 08:59 +0100", wantNeverClose: true},
+		{
+			name: "halves of all days", zone: "Europe/Madrid", windows: daily("07:00", "19:00", "19:00", "07:00"),
+			from: "2026-01-12 08:59 +0100", wantNeverClose: true,
+		},
+		{
+			name: "days that overlap", zone: "Europe/Madrid", windows: daily("10:00", "09:00", "08:00", "11:00"),
+			from: "2026-01-12 08:59 +0100", wantNeverClose: true,
+		},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// UnknownTimeZoneError: there is no zone of that name.
+// UnknownTimeZoneError says that there is no zone of that name.
 type UnknownTimeZoneError struct{ Name string }
 
 func (e *UnknownTimeZoneError) Error() string { return fmt.Sprintf("unknown time zone %q", e.Name) }
 
-// InvalidWindowError: a window is not in order.
+// InvalidWindowError says what is wrong with a window.
 type InvalidWindowError struct {
 	Index int // of the window, from 0
 	Err   error
