@@ -94,7 +94,7 @@ type Config struct {
 	Unavailable func(error) bool
 	Logger      *slog.Logger
 	Metrics     *telemetry.HTTPMetrics
-	// Now is the clock and NewID makes request ids and campaign keys; nil means time.Now and random UUIDs.
+	// Now is the clock and NewID makes request ids and campaign keys; nil means time.Now and UUIDv7.
 	Now   func() time.Time
 	NewID func() string
 }
@@ -189,7 +189,7 @@ func (c Config) withDefaults() Config {
 		c.Now = time.Now
 	}
 	if c.NewID == nil {
-		c.NewID = uuid.NewString
+		c.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
 	}
 	return c
 }

@@ -37,6 +37,9 @@ func openSQLite(ctx context.Context, t target) (*sql.DB, gorm.Dialector, error) 
 			"journal_mode(WAL)",
 			"synchronous(FULL)", // a commit survives the loss of power
 			"foreign_keys(ON)",
+			"temp_store(MEMORY)",       // what undoes a statement half done would be a file: it is a few pages
+			"cache_size(-8192)",        // KiB, at most, for each connection
+			"wal_autocheckpoint(4000)", // pages, 16 MB: one that many commits change is written once to the file
 		},
 	}.Encode()}
 	pool, err := sql.Open("sqlite", dsn.String())
