@@ -145,9 +145,9 @@ func suspendedCondition(f facts) verdict {
 		return known
 	case f.done():
 		return isFalse(v1alpha1.ReasonNotSuspended, "The campaign has ended")
-	case f.onHold():
+	case f.paused() && f.onHold():
 		return isTrue(v1alpha1.ReasonHeld, "The annotation %s is there%s: nothing new is sent", v1alpha1.AnnotationHold, quoted(f.heldBy))
-	case f.suspended():
+	case f.paused() && f.suspended():
 		return isTrue(v1alpha1.ReasonSuspendedBySpec, "spec.suspend is true: nothing new is sent")
 	case f.paused():
 		return isTrue(v1alpha1.ReasonSuspendedBySpec, "The object that steers this campaign is suspended: nothing new is sent")
