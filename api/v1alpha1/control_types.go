@@ -214,6 +214,7 @@ type ReplyMatch struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="''.matches(self) in [true, false]",message="spec.failurePolicy.rules.onReplies.pattern must be a regular expression (RE2)"
 	Pattern string `json:"pattern,omitempty"`
 }
 
