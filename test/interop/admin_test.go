@@ -147,6 +147,11 @@ func oneRemoved(id string) adminStep {
 	return adminStep{"adminRemove", adminArgs{"id": id}, func(ctx context.Context, q *bull.Queue) error { return q.Remove(ctx, id) }}
 }
 
+// unringStep takes several jobs out; Node has nothing but removing one after the other.
+func unringStep(ids ...string) adminStep {
+	return adminStep{"adminRemoveAll", adminArgs{"ids": ids}, func(ctx context.Context, q *bull.Queue) error { return q.Unring(ctx, ids) }}
+}
+
 var (
 	paused  = adminStep{"pause", nil, func(ctx context.Context, q *bull.Queue) error { return q.Pause(ctx) }}
 	resumed = adminStep{"resume", nil, func(ctx context.Context, q *bull.Queue) error { return q.Resume(ctx) }}
@@ -173,6 +178,8 @@ func TestAdministration(t *testing.T) {
 		"retry all":         {allRetried},
 		"retry all, paused": {paused, allRetried, resumed},
 		"remove":            {oneRemoved("w2"), oneRemoved("urgent"), oneRemoved("d2"), oneRemoved("f1"), oneRemoved("c1"), oneRemoved("dead")},
+		"unring":            {unringStep("w2", "urgent", "d2", "w1")},
+		"unring, paused":    {paused, unringStep("d3", "w1", "urgent"), resumed, unringStep("w3", "w2", "d1", "d2")},
 		"remove, paused":    {paused, oneRemoved("w1"), oneRemoved("urgent"), resumed},
 	}
 	for name, steps := range tests {

@@ -78,16 +78,6 @@ func (q *Queue) Ring(ctx context.Context, rings []outbox.Ring) error {
 	return err
 }
 
-// Unring implements outbox.Queue.
-func (q *Queue) Unring(ctx context.Context, bullIDs []string) error {
-	for _, id := range bullIDs {
-		if err := q.Remove(ctx, id); err != nil && !errors.Is(err, ErrJobMissing) && !errors.Is(err, ErrJobLocked) {
-			return err
-		}
-	}
-	return nil
-}
-
 // Waiting reports which of these ids are in the queue and not finished: waiting, paused, delayed or active. A hash that
 // is in no list is not: no worker will ever take it.
 func (q *Queue) Waiting(ctx context.Context, bullIDs []string) (map[string]bool, error) {

@@ -136,6 +136,69 @@ func TestStateOfLeftovers(t *testing.T) {
 	})
 }
 
+// TestUnring takes jobs out of every list that a job waits in, and leaves all others. What is left of a job is nothing.
+func TestUnring(t *testing.T) {
+	t.Parallel()
+	onEachServer(t, func(t *testing.T, q *bullmq.Queue, client redis.UniversalClient) {
+		t.Helper()
+		ctx := t.Context()
+		rings := make([]outbox.Ring, 600)
+		ids := []string{"late", "urgent", "unknown", "", "wait", "ended", "held", "child", "stuck"}
+		for i := range rings {
+			rings[i] = outbox.Ring{BullID: fmt.Sprintf("job-%d", i), JobID: fmt.Sprintf("job-%d", i)}
+			ids = append(ids, rings[i].BullID)
+		}
+		if err := q.Ring(ctx, append(rings, outbox.Ring{BullID: "other", JobID: "other"})); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := q.AddBulk(ctx, []bullmq.Job{
+			{ID: "late", Data: []byte(`{}`), Opts: bullmq.Opts{Delay: time.Minute}},
+			{ID: "urgent", Data: []byte(`{}`), Opts: bullmq.Opts{Priority: 3}},
+			{ID: "held", Data: []byte(`{}`)},
+			{ID: "child", Data: []byte(`{}`)},
+			{ID: "stuck", Data: []byte(`{}`)},
+			{ID: "ended", Data: []byte(`{}`)},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		client.Set(ctx, base+"held:lock", "token", 0)
+		client.HSet(ctx, base+"child", "parentKey", base+"parent")
+		client.LRem(ctx, base+"wait", 0, "stuck")
+		client.LRem(ctx, base+"wait", 0, "ended")
+		client.ZAdd(ctx, base+"completed", redis.Z{Member: "ended", Score: 1})
+		for range 2 { // what is gone is no error
+			if err := q.Unring(ctx, ids); err != nil {
+				t.Fatal(err)
+			}
+			want := bull.Counts{Waiting: 3, Completed: 1}
+			if got, err := q.Counts(ctx); err != nil || got != want {
+				t.Errorf("Counts = %+v, %v, want %+v", got, err, want)
+			}
+			if diff := cmp.Diff([]string{"child", "held", "other"}, client.LRange(ctx, base+"wait", 0, -1).Val()); diff != "" {
+				t.Errorf("wait (-want +got):\n%s", diff)
+			}
+			states, err := q.State(ctx, ids)
+			for _, id := range ids[9:] {
+				if states[id] != bull.StateAbsent {
+					t.Errorf("%s is %s (error %v), want it gone", id, states[id], err)
+				}
+			}
+			if removed := countRemoved(ctx, client); removed != 602 {
+				t.Errorf("%d events tell of removed jobs, want 602", removed)
+			}
+		}
+	})
+}
+
+func countRemoved(ctx context.Context, client redis.UniversalClient) (n int) {
+	for _, entry := range client.XRange(ctx, base+"events", "-", "+").Val() {
+		if entry.Values["event"] == "removed" {
+			n++
+		}
+	}
+	return n
+}
+
 // TestTargetWhilePaused: who works on the queue decides which list is right, and 5 is the answer that loses nothing.
 func TestTargetWhilePaused(t *testing.T) {
 	t.Parallel()
@@ -241,6 +304,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"Ring":         q.Ring(t.Context(), []outbox.Ring{{BullID: "a", JobID: "a"}}),
+		"Unring":       q.Unring(t.Context(), []string{"a"}),
 		"Ping":         q.Ping(t.Context()),
 		"CheckDialect": q.CheckDialect(t.Context()),
 	} {

@@ -181,11 +181,6 @@ func urgentLast(rings []outbox.Ring) []outbox.Ring {
 	return append(plain, urgent...)
 }
 
-// Unring implements outbox.Queue.
-func (q *Queue) Unring(context.Context, []string) error {
-	return errors.New("bullmq: taking jobs out of the queue is not supported yet")
-}
-
 // Waiting reports which of these ids are in the queue and not finished: waiting, prioritized, paused, delayed or active.
 // A hash that is in no list is not: no worker will ever take it.
 func (q *Queue) Waiting(ctx context.Context, ids []string) (map[string]bool, error) {

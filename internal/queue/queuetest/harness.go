@@ -65,7 +65,7 @@ func Run(t *testing.T, newRedis func(t *testing.T) string) {
 		{"ConsumerTakesOver", testConsumerTakesOver},
 		{"ConsumerRespectsPause", testConsumerRespectsPause},
 	}
-	for _, c := range slices.Concat(cases, adminCases, consumerCases) {
+	for _, c := range slices.Concat(cases, adminCases, unringCases, consumerCases) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.test(t, newFixture(t, newRedis(t)))

@@ -45,6 +45,7 @@ const commands = {
     return request.options && request.options.skipMetasUpdate ? null : queue.getVersion();
   },
   add: async ({ jobName, data, opts }) => (await queue.add(jobName, data, opts)).id,
+  remove: async ({ id }) => (await queue.getJob(id)).remove(),
   pause: () => queue.pause(),
   resume: () => queue.resume(),
   isPaused: () => queue.isPaused(),
@@ -73,7 +74,7 @@ const commands = {
   listen: async request => {
     queueEvents = new QueueEvents(request.name, { ...where(request), lastEventId: '0-0' });
     queueEvents.on('error', err => out({ event: 'error', value: err.message }));
-    for (const event of ['added', 'waiting', 'delayed', 'duplicated', 'completed']) {
+    for (const event of ['added', 'waiting', 'delayed', 'duplicated', 'completed', 'removed']) {
       queueEvents.on(event, ({ jobId, name, delay }) =>
         out({ event: 'events', id: jobId, name, value: [event, delay && Number(delay)] }));
     }

@@ -11,6 +11,9 @@ module.exports = ({ Queue }) => {
     adminPromote: async (q, { id }) => (await job(q, id)).promote(),
     adminRetry: async (q, { id }) => (await job(q, id)).retry(),
     adminRemove: async (q, { id }) => (await job(q, id)).remove(),
+    adminRemoveAll: async (q, { ids }) => {
+      for (const id of ids) await (await job(q, id)).remove();
+    },
     adminRetryFailed: q => q.retryJobs(),
     adminLogs: (q, { id, from, to }) => q.getJobLogs(id, from, to),
     adminMetrics: (q, { state }) => q.getMetrics(state),
