@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,8 +32,12 @@ type Config struct {
 	// Username and Password are the credentials; both empty: no authentication.
 	Username string
 	Password string
+	// Auth is the SASL mechanism to use: SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, LOGIN, CRAM-MD5; SCRAM-SHA-256-PLUS or
+	// SCRAM-SHA-1-PLUS, under TLS 1.3; or XOAUTH2, with an access token as the password. Empty is the best of the first
+	// five that the relay offers, in this order.
+	Auth string
 	// UseTLS is implicit TLS on port 465 and mandatory STARTTLS on any other. Without it the connection is plain, even
-	// if the relay offers STARTTLS; PLAIN and LOGIN are then refused unless the relay is on the loopback interface.
+	// if the relay offers STARTTLS; PLAIN, LOGIN and XOAUTH2 are then refused unless the relay is on the loopback interface.
 	UseTLS bool
 	// ImplicitTLS is implicit TLS on a port other than 465; it is ignored without UseTLS.
 	ImplicitTLS bool
@@ -115,6 +120,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Username != "" && c.Password == "" {
 		errs = append(errs, errors.New("there is a user name for the relay but no password"))
+	}
+	c.Auth = strings.ToUpper(c.Auth)
+	if c.Auth != "" && !slices.Contains(mechanisms, c.Auth) {
+		errs = append(errs, fmt.Errorf("%q is not a way to authenticate: it must be one of %s", c.Auth, strings.Join(mechanisms, ", ")))
 	}
 	if strings.ContainsFunc(c.HELO, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		errs = append(errs, errors.New("the HELO name has characters that no host name has"))

@@ -50,7 +50,9 @@ func dial(ctx context.Context, cfg Config) (*conn, reply, error) {
 func greet(ctx context.Context, cfg Config, tcp net.Conn) (*conn, reply, error) {
 	meter := &meteredConn{Conn: tcp, left: handshakeBudget}
 	tlsConfig := &tls.Config{ServerName: cfg.Host, RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12}
-	auth := &negotiatedAuth{username: cfg.Username, password: cfg.Password, host: cfg.Host, loopback: isLoopback(tcp)}
+	auth := &negotiatedAuth{
+		username: cfg.Username, password: cfg.Password, host: cfg.Host, mechanism: cfg.Auth, loopback: isLoopback(tcp),
+	}
 	options := []gomail.Option{
 		gomail.WithPort(cfg.Port), gomail.WithHELO(heloName(cfg, tcp)), gomail.WithTimeout(cfg.Timeouts.Handshake),
 		gomail.WithTLSConfig(tlsConfig), gomail.WithTLSPolicy(gomail.NoTLS),
@@ -65,14 +67,16 @@ func greet(ctx context.Context, cfg Config, tcp net.Conn) (*conn, reply, error) 
 	if cfg.UseTLS && !cfg.implicitTLS() {
 		options = append(options, gomail.WithTLSPolicy(gomail.TLSMandatory))
 	}
-	if cfg.Username != "" {
-		options = append(options, gomail.WithSMTPAuthCustom(auth))
-	}
 	client, err := gomail.NewClient(cfg.Host, options...)
 	if err != nil {
 		return nil, reply{}, fmt.Errorf("setting up the SMTP client: %w", err)
 	}
 	session, err := client.DialToSMTPClientWithContext(ctx)
+	if err == nil && cfg.Username != "" {
+		// Here rather than by go-mail's dial: channel binding needs the TLS session, which it has only now.
+		auth.state, _ = session.GetTLSConnectionState()
+		err = session.Auth(auth)
+	}
 	if err != nil {
 		r, err := handshakeError(err, auth.started)
 		return nil, r, err

@@ -70,7 +70,7 @@ func TestTLS(t *testing.T) {
 
 func TestAuthentication(t *testing.T) {
 	t.Parallel()
-	for _, mechanism := range []string{"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256"} {
+	for _, mechanism := range mechanisms {
 		for _, right := range []bool{true, false} {
 			t.Run(fmt.Sprint(mechanism, "/", right), func(t *testing.T) {
 				t.Parallel()
@@ -79,7 +79,7 @@ func TestAuthentication(t *testing.T) {
 					script.Password = "another"
 				}
 				server := smtptest.Start(t, script)
-				v := send(t, newPool(t, server, withTLS, withAuth), "alice@receiver.example")
+				v := send(t, newPool(t, server, withTLS, withAuth, func(c *Config) { c.Auth = strings.ToLower(mechanism) }), "alice@receiver.example")
 				want := sent
 				if !right {
 					want = relayAuth
@@ -135,7 +135,7 @@ func TestAuthenticationThatCannotBe(t *testing.T) {
 // TestCredentialsAreNotSentInClear: the relay is not on the loopback interface, as far as the mechanism knows.
 func TestCredentialsAreNotSentInClear(t *testing.T) {
 	t.Parallel()
-	for _, offered := range [][]string{{"PLAIN"}, {"LOGIN"}, {"PLAIN", "LOGIN"}, {"plain"}} {
+	for _, offered := range [][]string{{"PLAIN"}, {"LOGIN"}, {"PLAIN", "LOGIN"}, {"plain"}, {"PLAIN", "XOAUTH2"}} {
 		auth := &negotiatedAuth{username: username, password: password, host: "relay.example"}
 		mechanism, response, err := auth.Start(serverInfo(offered, false))
 		if err == nil || mechanism != "" || len(response) > 0 {
@@ -143,7 +143,7 @@ func TestCredentialsAreNotSentInClear(t *testing.T) {
 		}
 	}
 	for want, offered := range map[string][]string{
-		"CRAM-MD5": {"PLAIN", "CRAM-MD5"}, "SCRAM-SHA-256": {"PLAIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"},
+		"CRAM-MD5": {"PLAIN", "CRAM-MD5"}, "SCRAM-SHA-1": {"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1", "XOAUTH2"}, "SCRAM-SHA-256": {"PLAIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"},
 	} {
 		auth := &negotiatedAuth{username: username, password: password, host: "relay.example"}
 		mechanism, response, err := auth.Start(serverInfo(offered, false))

@@ -4,10 +4,13 @@ import (
 	"crypto/hmac"
 	"crypto/md5"
 	"crypto/pbkdf2"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"hash"
 	"strings"
 )
 
@@ -27,7 +30,15 @@ func (x *session) auth(argument string) error {
 	case "CRAM-MD5":
 		ok, err = x.cramMD5()
 	case "SCRAM-SHA-256":
-		ok, err = x.scram(initial)
+		ok, err = x.scram(initial, sha256.New, false)
+	case "SCRAM-SHA-256-PLUS":
+		ok, err = x.scram(initial, sha256.New, true)
+	case "SCRAM-SHA-1":
+		ok, err = x.scram(initial, sha1.New, false)
+	case "SCRAM-SHA-1-PLUS":
+		ok, err = x.scram(initial, sha1.New, true)
+	case "XOAUTH2":
+		ok, err = x.xoauth2(initial)
 	default:
 		return x.reply("504 5.5.4 unknown mechanism")
 	}
@@ -94,8 +105,28 @@ func (x *session) cramMD5() (bool, error) {
 	return same(response, fmt.Sprintf("%s %x", x.server.script.Username, mac.Sum(nil))), nil
 }
 
-// scram is the server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677).
-func (x *session) scram(initial string) (bool, error) {
+// xoauth2 takes the password as the token. A refusal is a challenge first, to which the client has nothing to say.
+func (x *session) xoauth2(initial string) (bool, error) {
+	if same(decode(initial), "user="+x.server.script.Username+"\x01auth=Bearer "+x.server.script.Password+"\x01\x01") {
+		return true, nil
+	}
+	_, err := x.challenge(`{"status":"401"}`)
+	return false, err
+}
+
+// binding is what the client has to prove that it talks over this very TLS session (RFC 9266).
+func (x *session) binding() (string, error) {
+	c, ok := x.conn.(*tls.Conn)
+	if !ok {
+		return "", errEnd
+	}
+	state := c.ConnectionState()
+	exported, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+	return string(exported), err
+}
+
+// scram is the server's side of SCRAM (RFC 5802, RFC 7677), bound to the TLS session if plus.
+func (x *session) scram(initial string, newHash func() hash.Hash, plus bool) (bool, error) {
 	const salt, iterations = "smtptest-salt", 4096
 	first := decode(initial)
 	if initial == "" {
@@ -104,7 +135,15 @@ func (x *session) scram(initial string) (bool, error) {
 			return false, err
 		}
 	}
-	bare := strings.TrimPrefix(first, "n,,")
+	header, bound := "n,,", ""
+	if plus {
+		var err error
+		if bound, err = x.binding(); err != nil {
+			return false, err
+		}
+		header = "p=tls-exporter,,"
+	}
+	bare := strings.TrimPrefix(first, header)
 	_, nonce, _ := strings.Cut(bare, ",r=")
 	nonce, _, _ = strings.Cut(nonce, ",")
 	serverFirst := fmt.Sprintf("r=%ssmtptest,s=%s,i=%d", nonce, base64.StdEncoding.EncodeToString([]byte(salt)), iterations)
@@ -112,27 +151,32 @@ func (x *session) scram(initial string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	salted, err := pbkdf2.Key(sha256.New, x.server.script.Password, []byte(salt), iterations, sha256.Size)
+	salted, err := pbkdf2.Key(newHash, x.server.script.Password, []byte(salt), iterations, newHash().Size())
 	if err != nil {
 		return false, err
 	}
 	withoutProof, proof, _ := strings.Cut(final, ",p=")
 	message := bare + "," + serverFirst + "," + withoutProof
-	clientKey := sign(salted, "Client Key")
-	stored := sha256.Sum256(clientKey)
-	want := sign(stored[:], message)
+	clientKey := sign(newHash, salted, "Client Key")
+	stored := newHash()
+	stored.Write(clientKey)
+	want := sign(newHash, stored.Sum(nil), message)
 	for i := range want {
 		want[i] ^= clientKey[i]
+	}
+	channel, _, _ := strings.Cut(strings.TrimPrefix(final, "c="), ",")
+	if decode(channel) != header+bound {
+		return false, nil
 	}
 	if !same(decode(proof), string(want)) || !strings.HasPrefix(bare, "n="+x.server.script.Username+",") {
 		return false, nil
 	}
-	_, err = x.challenge("v=" + base64.StdEncoding.EncodeToString(sign(sign(salted, "Server Key"), message)))
+	_, err = x.challenge("v=" + base64.StdEncoding.EncodeToString(sign(newHash, sign(newHash, salted, "Server Key"), message)))
 	return true, err
 }
 
-func sign(key []byte, text string) []byte {
-	mac := hmac.New(sha256.New, key)
+func sign(newHash func() hash.Hash, key []byte, text string) []byte {
+	mac := hmac.New(newHash, key)
 	mac.Write([]byte(text))
 	return mac.Sum(nil)
 }

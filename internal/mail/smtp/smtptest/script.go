@@ -87,7 +87,8 @@ type Script struct {
 	// Features are the EHLO keywords with their parameters, such as "8BITMIME" or "SIZE 1000". STARTTLS and AUTH are
 	// added by themselves.
 	Features []string
-	// Mechanisms are the SASL mechanisms that are offered: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256. With one or more, MAIL
+	// Mechanisms are the SASL mechanisms that are offered: PLAIN, LOGIN, CRAM-MD5, XOAUTH2, and SCRAM with
+	// SHA-1 and SHA-256, also -PLUS. With one or more, MAIL
 	// is refused before authentication.
 	Mechanisms []string
 	// Username and Password are the only credentials that are taken.
