@@ -132,32 +132,113 @@ var steps = []struct {
 // to arrive whatever the first one met with.
 func TestEveryCellOverTheWire(t *testing.T) {
 	t.Parallel()
-	for _, step := range steps {
+	for _, features := range [][]string{nil, {"PIPELINING"}} {
+		for _, step := range steps {
+			for _, end := range ends {
+				t.Run(strings.Join(append(features, string(step.phase), end.name), "/"), func(t *testing.T) {
+					t.Parallel()
+					server := smtptest.Start(t, smtptest.Script{
+						Features: features, On: map[smtptest.Step][]smtptest.Reaction{step.step: {end.reaction}},
+					})
+					clock := newFakeClock()
+					// A greeting that never ends, such as "250-a", "550 b", is only ever a matter of time.
+					pool := newPool(t, server, clock.use, func(c *Config) { c.Timeouts.Handshake = 20 * shortly })
+					v := send(t, pool, "alice@receiver.example")
+					if diff := cmp.Diff(cell(step.phase, end.name), judge(v)); diff != "" {
+						t.Errorf("judgement (-want +got):\n%s\n%+v", diff, v)
+					}
+					if v.Phase != step.phase || v.Code != end.reply.code || v.EnhancedCode != end.reply.enhanced {
+						t.Errorf("phase and codes: %+v", v)
+					}
+					clock.advance(2 * maxBackoff)
+					wantSent(t, send(t, pool, "bob@receiver.example"))
+					want := map[string]int{"bob@receiver.example": 1}
+					if step.phase == mail.PhaseDot && strings.HasPrefix(end.reaction.Raw, "250") {
+						want["alice@receiver.example"] = 1 // unreadable to us, and yet accepted: in doubt is the truth
+					}
+					if diff := cmp.Diff(want, server.Accepts()); diff != "" {
+						t.Errorf("ledger (-want +got):\n%s", diff)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestEveryCellBehindADot plays every cell against a mail that was opened behind the final dot of another, and every end
+// of the dot against the two of them: what happens to one is never held against the other.
+func TestEveryCellBehindADot(t *testing.T) {
+	t.Parallel()
+	for _, step := range steps[1:] {
 		for _, end := range ends {
 			t.Run(string(step.phase)+"/"+end.name, func(t *testing.T) {
 				t.Parallel()
-				server := smtptest.Start(t, smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{step.step: {end.reaction}}})
-				clock := newFakeClock()
-				// A greeting that never ends, such as "250-a", "550 b", is only ever a matter of time.
-				pool := newPool(t, server, clock.use, func(c *Config) { c.Timeouts.Handshake = 20 * shortly })
-				v := send(t, pool, "alice@receiver.example")
-				if diff := cmp.Diff(cell(step.phase, end.name), judge(v)); diff != "" {
-					t.Errorf("judgement (-want +got):\n%s\n%+v", diff, v)
+				first := newGate()
+				on := map[smtptest.Step][]smtptest.Reaction{
+					smtptest.MAIL: {{}}, smtptest.RCPT: {{}}, smtptest.DATA: {{}}, smtptest.Dot: {first.reaction()},
 				}
-				if v.Phase != step.phase || v.Code != end.reply.code || v.EnhancedCode != end.reply.enhanced {
-					t.Errorf("phase and codes: %+v", v)
+				on[step.step] = append(on[step.step], end.reaction)
+				server := smtptest.Start(t, smtptest.Script{Features: []string{"PIPELINING"}, On: on})
+				clock := newFakeClock()
+				pool := newPool(t, server, clock.use, func(c *Config) { c.MaxConnections = 1 })
+				ahead := sendBehind(t, pool, first)
+				follower := sendBehind(t, pool, nil)
+				awaitStats(t, pool, func(s Stats) bool { return s.Followed == 1 })
+				first.open()
+				wantSent(t, <-ahead)
+				v := <-follower
+				want := cell(step.phase, end.name)
+				if step.phase == mail.PhaseMail && (end.reply.code == 421 || isGone(end.err) || end.name == "RST") {
+					want = sent // nothing was said of it, so it took another connection
+				} else if v.Phase != step.phase {
+					t.Errorf("phase: %+v", v)
+				}
+				if diff := cmp.Diff(want, judge(v)); diff != "" {
+					t.Errorf("judgement (-want +got):\n%s\n%+v", diff, v)
 				}
 				clock.advance(2 * maxBackoff)
 				wantSent(t, send(t, pool, "bob@receiver.example"))
-				want := map[string]int{"bob@receiver.example": 1}
-				if step.phase == mail.PhaseDot && strings.HasPrefix(end.reaction.Raw, "250") {
-					want["alice@receiver.example"] = 1 // unreadable to us, and yet accepted: in doubt is the truth
+				accepts := map[string]int{"bob@receiver.example": 1, "ahead@receiver.example": 1}
+				if want == sent || step.phase == mail.PhaseDot && strings.HasPrefix(end.reaction.Raw, "250") {
+					accepts["follower@receiver.example"] = 1
 				}
-				if diff := cmp.Diff(want, server.Accepts()); diff != "" {
+				if diff := cmp.Diff(accepts, server.Accepts()); diff != "" {
 					t.Errorf("ledger (-want +got):\n%s", diff)
 				}
 			})
 		}
+	}
+}
+
+// TestDotThatEndsWithAnotherBehindIt: the mail behind goes another way, whatever becomes of the one ahead.
+func TestDotThatEndsWithAnotherBehindIt(t *testing.T) {
+	t.Parallel()
+	for _, end := range ends {
+		t.Run(end.name, func(t *testing.T) {
+			t.Parallel()
+			first := newGate()
+			reaction := end.reaction
+			reaction.Reached, reaction.Hang = first.reached, first.opened
+			server := smtptest.Start(t, smtptest.Script{
+				Features: []string{"PIPELINING"}, On: map[smtptest.Step][]smtptest.Reaction{smtptest.Dot: {reaction}},
+			})
+			pool := newPool(t, server, func(c *Config) { c.MaxConnections = 1 })
+			ahead := sendBehind(t, pool, first)
+			follower := sendBehind(t, pool, nil)
+			awaitStats(t, pool, func(s Stats) bool { return s.Followed == 1 })
+			first.open()
+			if v := <-ahead; judge(v) != cell(mail.PhaseDot, end.name) || v.Phase != mail.PhaseDot {
+				t.Errorf("ahead: %+v", v)
+			}
+			wantSent(t, <-follower)
+			want := map[string]int{"follower@receiver.example": 1}
+			if strings.HasPrefix(end.reaction.Raw, "250") {
+				want["ahead@receiver.example"] = 1
+			}
+			if diff := cmp.Diff(want, server.Accepts()); diff != "" {
+				t.Errorf("ledger (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,43 @@ func send(tb testing.TB, pool *Pool, to string) mail.Verdict {
 		tb.Errorf("beforeDot was called %d times, the verdict is %+v", asked, v)
 	}
 	return v
+}
+
+// gate holds a relay back at a step until it is opened.
+type gate struct{ reached, opened chan struct{} }
+
+func newGate() *gate { return &gate{make(chan struct{}), make(chan struct{})} }
+
+func (g *gate) reaction() smtptest.Reaction {
+	return smtptest.Reaction{Reached: g.reached, Hang: g.opened}
+}
+
+func (g *gate) open() { close(g.opened) }
+
+// sendBehind sends a mail in the background: to ahead@ if it is the one that meets the gate, which it waits for, or else
+// to follower@.
+func sendBehind(tb testing.TB, pool *Pool, g *gate) <-chan mail.Verdict {
+	tb.Helper()
+	env := mail.Envelope{From: envelope.From, To: "follower@receiver.example"}
+	if g != nil {
+		env.To = "ahead@receiver.example"
+	}
+	ctx, verdict := testContext(tb), make(chan mail.Verdict, 1)
+	go func() { verdict <- pool.Send(ctx, env, message, func() error { return nil }) }()
+	if g != nil {
+		<-g.reached
+	}
+	return verdict
+}
+
+// awaitStats waits until the pool is in this state.
+func awaitStats(tb testing.TB, pool *Pool, reached func(Stats) bool) {
+	tb.Helper()
+	for ctx := testContext(tb); !reached(pool.Stats()); runtime.Gosched() {
+		if ctx.Err() != nil {
+			tb.Fatalf("not reached: %+v", pool.Stats())
+		}
+	}
 }
 
 // wantSent fails the test unless the mail was sent.
