@@ -225,7 +225,7 @@ func readyCondition(f facts, complete, failed, suspended verdict) verdict {
 	case !f.sealed() || !f.enqueued:
 		return isFalse(v1alpha1.ReasonMaterializing, "The recipients are being written and enqueued")
 	case !f.stuckSince.IsZero():
-		return isFalse(v1alpha1.ReasonNoProgress, "Nobody has ended since %s though %s to be sent now: see whether workers run, "+
+		return isFalse(v1alpha1.ReasonNoProgress, "Nobody has ended since %s, and %s should be sent now: see whether workers run, "+
 			"and what they log; %s", clock(f.stuckSince), count(f.tally.Pending+f.tally.Active, "mail"), f.progressMessage())
 	default:
 		return sendingVerdict(f)

@@ -1,12 +1,17 @@
 package controllers
 
 import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -88,6 +93,38 @@ func stateOf(t *testing.T, object *v1alpha1.EmailCampaign) state {
 		}
 	}
 	return got
+}
+
+var update = flag.Bool("update", false, "write the states that config/gitops is tested with")
+
+// gitOpsStates has an object in each state, for the tests of what Argo CD and Flux make of them.
+const gitOpsStates = "../config/gitops/argocd/mail.cartero.dev/EmailCampaign/testdata"
+
+// keepsState compares the object with what is kept of the state of this name.
+func keepsState(t *testing.T, name string, object *v1alpha1.EmailCampaign) {
+	t.Helper()
+	object = object.DeepCopy()
+	object.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "EmailCampaign"}
+	for i := range object.Status.Conditions {
+		object.Status.Conditions[i].LastTransitionTime = metav1.NewTime(now)
+	}
+	got, err := yaml.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(gitOpsStates, strings.NewReplacer(" ", "-", ",", "").Replace(name)+".yaml")
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil { //nolint:gosec // everybody may read it
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file) //nolint:gosec // of this repository
+	if err != nil {
+		t.Fatalf("%v; go test ./controllers -short -run 'TestStates|TestConditions' -update writes it", err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s differs; -update writes it (-want +got):\n%s", file, diff)
+	}
 }
 
 func TestStates(t *testing.T) {
@@ -236,6 +273,7 @@ func TestStates(t *testing.T) {
 			if diff := cmp.Diff(tc.want, stateOf(t, tc.given.object)); diff != "" {
 				t.Error(diff)
 			}
+			keepsState(t, tc.name, tc.given.object)
 		})
 	}
 }

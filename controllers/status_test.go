@@ -35,7 +35,7 @@ func aCampaign(mutate ...func(*v1alpha1.EmailCampaign)) given {
 	object.Generation = 3
 	object.CreationTimestamp = metav1.NewTime(created)
 	s := newScope(object, now)
-	s.owner = true
+	s.owner, s.heldBy = true, object.Annotations[v1alpha1.AnnotationHold]
 	return given{s}
 }
 
@@ -254,6 +254,7 @@ func TestConditions(t *testing.T) {
 			if diff := cmp.Diff(tc.want, conditionLines(tc.given.object)); diff != "" {
 				t.Error(diff)
 			}
+			keepsState(t, tc.name, tc.given.object)
 			for _, c := range tc.given.object.Status.Conditions {
 				if c.Message == "" || c.ObservedGeneration != 3 {
 					t.Errorf("%s has message %q and generation %d", c.Type, c.Message, c.ObservedGeneration)

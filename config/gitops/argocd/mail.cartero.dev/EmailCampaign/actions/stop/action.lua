@@ -1,0 +1,3 @@
+-- Cancels the campaign for good.
+obj.spec.shutdown = "Stop"
+return obj
