@@ -68,6 +68,9 @@ func (x *session) run() {
 
 // line reads one line, without its CRLF; bare CR and LF are violations.
 func (x *session) line(limit int, what string) ([]byte, error) {
+	if x.in.Buffered() == 0 {
+		_ = x.out.Flush() // what a silent reaction held up; an error shows at the read
+	}
 	line, err := x.in.ReadBytes('\n')
 	if err != nil {
 		return nil, err
