@@ -31,6 +31,44 @@ type Message struct {
 	Date time.Time
 }
 
+// Content is what all mails of a job have in common. Package compose compiles it once and then composes a mail for each
+// recipient.
+type Content struct {
+	From    Address
+	ReplyTo []string
+	Subject string
+	// Text and HTML are the bodies; at least one is set.
+	Text string
+	HTML string
+	// Headers are additional header fields. None of them may be one that the engine always writes; List-Id,
+	// Auto-Submitted, List-Unsubscribe and List-Unsubscribe-Post take the place of what the engine would write.
+	Headers map[string]string
+	// Mustache says that subject, bodies and the values of headers are templates; else they are sent as they are.
+	Mustache bool
+	// DeriveText adds a text body, made from HTML, where Text is empty.
+	DeriveText bool
+	// Attachments are at most 10 MiB altogether.
+	Attachments []Attachment
+	// ListID is the identifier of the list, such as news.example.com (RFC 2919); empty for none. ListName describes it.
+	ListID   string
+	ListName string
+	// AutoSubmitted marks mails that answer what the recipient did, such as receipts (RFC 3834).
+	AutoSubmitted bool
+	// OneClick says that a POST to the recipient's unsubscribe URL unsubscribes (RFC 8058).
+	OneClick bool
+}
+
+// Attachment is a file that comes with every mail of a job.
+type Attachment struct {
+	// Name is the file's name, without a path.
+	Name string
+	// ContentType is the media type, such as application/pdf; neither multipart nor message.
+	ContentType string
+	// ContentID makes an image of the HTML body out of it, which shows it with src="cid:CONTENTID"; empty for a file.
+	ContentID string
+	Data      []byte
+}
+
 // Envelope is the SMTP envelope of one transaction (RFC 5321 section 2.3.1): one sender, one recipient.
 type Envelope struct {
 	From string

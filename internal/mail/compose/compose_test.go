@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -55,7 +56,7 @@ From: "Noticias" <news@sender.example>
 To: "Alice" <alice@receiver.example>
 Reply-To: "Support" <help@sender.example>, <ops@sender.example>
 Content-Type: multipart/alternative;
- boundary=BOUNDARY
+ boundary="BOUNDARY"
 
 --BOUNDARY
 Content-Transfer-Encoding: quoted-printable
@@ -70,10 +71,45 @@ Content-Type: text/html; charset=UTF-8
 <p>=C2=A1Hola!</p>
 --BOUNDARY--
 `, "\n", "\r\n")
-	want = strings.ReplaceAll(want, "BOUNDARY", boundary(newMessage()))
+	want = strings.ReplaceAll(want, "BOUNDARY", boundaryOf(t, newMessage()))
 	if diff := cmp.Diff(want, string(raw)); diff != "" {
 		t.Errorf("message (-want +got):\n%s", diff)
 	}
+}
+
+// boundaryOf is what separates two bodies of a message, whatever they are.
+func boundaryOf(t *testing.T, msg mail.Message) string {
+	t.Helper()
+	msg.Text, msg.HTML = "x", "y"
+	raw, err := Compose(msg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(raw), "boundary=\"")
+	found, _, _ := strings.Cut(rest, "\"")
+	return found
+}
+
+// clean and displayName are what a text becomes in a header field.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD"))
+}
+
+func displayName(name string) string {
+	name = strings.Join(strings.Fields(clean(name)), " ")
+	if len(name) <= maxDisplayName {
+		return name
+	}
+	cut := maxDisplayName
+	for !utf8.RuneStart(name[cut]) {
+		cut--
+	}
+	return strings.TrimRight(name[:cut], " ")
 }
 
 func TestSameMessageSameBytes(t *testing.T) {
@@ -163,7 +199,7 @@ func TestBodiesSurvive(t *testing.T) {
 		"ASCII": "Hello\r\nFrom here\r\n.\r\n..\r\n", "line ends": "a\nb\rc\r\nd\n\re", "accents": "El ñandú comió açaí\n",
 		"Japanese": strings.Repeat("こんにちは世界。", 100), "Cyrillic": "Привет, мир\n", "emoji": "🎉🎉🎉", "trailing spaces": "a \nb\t\n",
 		"long line": strings.Repeat("x", 5000), "long words": strings.Repeat("é", 5000), "equals": "a=b=c==", "NUL": "a\x00b", "not UTF-8": "a\xffb",
-		"boundary": "--" + boundary(newMessage()) + "--\r\nX-Injected: yes\r\n\r\n", "MSO": "<!--[if mso]><v:rect/><![endif]-->",
+		"boundary": "--" + boundaryOf(t, newMessage()) + "--\r\nX-Injected: yes\r\n\r\n", "MSO": "<!--[if mso]><v:rect/><![endif]-->",
 		"long unbroken HTML": "<p>" + strings.Repeat("<a href=\"https://x.example/?q=1&r=2\">x</a>", 200) + "</p>",
 	}
 	for name, body := range bodies {

@@ -1,8 +1,6 @@
 package compose
 
 import (
-	"encoding/base64"
-	"mime"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,8 +17,8 @@ const (
 	maxWord = 900
 	// foldAbove is the longest unbroken word that Subject leaves unencoded.
 	foldAbove = 200
-	// encodedChunk is how many octets of UTF-8 one base64 encoded-word takes within its 75 characters.
-	encodedChunk = 45
+	// foldedLine is where header lines are folded; with encoded-words none may be longer (RFC 2047 section 2).
+	foldedLine = 76
 )
 
 // deniedHeaders are the fields that the engine, the relay or the receiver writes, in lower case.
@@ -38,20 +36,20 @@ var deniedPrefixes = []string{"mime-", "content-", "resent-", "arc-", "dkim-", "
 // 76, and not one that the engine writes itself. The error is of type *InvalidError.
 func CheckHeaderName(name string) error {
 	if name == "" || len(name) > maxHeaderName {
-		return &InvalidError{"headers", "hold a name that is empty or longer than 76 characters"}
+		return invalid("headers", "hold a name that is empty or longer than 76 characters")
 	}
 	for i := range len(name) {
 		if c := name[i]; c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
-			return &InvalidError{"headers", "hold a name with a character other than letters, digits and hyphens"}
+			return invalid("headers", "hold a name with a character other than letters, digits and hyphens")
 		}
 	}
 	lower := strings.ToLower(name)
 	if _, denied := deniedHeaders[lower]; denied {
-		return &InvalidError{name, "is a header field that cannot be set"}
+		return invalid(name, "is a header field that cannot be set")
 	}
 	for _, prefix := range deniedPrefixes {
 		if strings.HasPrefix(lower, prefix) {
-			return &InvalidError{name, "is a header field that cannot be set"}
+			return invalid(name, "is a header field that cannot be set")
 		}
 	}
 	return nil
@@ -59,101 +57,262 @@ func CheckHeaderName(name string) error {
 
 // validMessageID accepts a dot-atom on both sides, in ASCII (RFC 5322 section 3.6.4, without the obsolete forms).
 func validMessageID(id string) bool {
-	return len(id) <= 250 && mail.IsASCII(id) && strings.Count(id, "@") == 1 && !strings.ContainsFunc(id, func(r rune) bool {
-		return r <= ' ' || r == 0x7f || strings.ContainsRune(`<>()[]\,;:"`, r)
-	}) && !strings.HasPrefix(id, "@") && !strings.HasSuffix(id, "@")
-}
-
-// clean makes a text fit for one logical header line: valid UTF-8, every control character a space.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return ' '
+	if len(id) > 250 || strings.Count(id, "@") != 1 || id[0] == '@' || id[len(id)-1] == '@' {
+		return false
+	}
+	for i := range len(id) {
+		if c := id[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`<>()[]\,;:"`, c) >= 0 {
+			return false
 		}
-		return r
-	}, strings.ToValidUTF8(text, "\uFFFD"))
+	}
+	return true
 }
 
-func displayName(name string) string {
-	name = strings.Join(strings.Fields(clean(name)), " ")
-	if len(name) <= maxDisplayName {
-		return name
+// appendClean appends a text that is fit for one logical header line: valid UTF-8, every control character a space.
+func appendClean[T string | []byte](dst []byte, text T) []byte {
+	if isPrintable(text) {
+		return append(dst, text...)
 	}
-	cut := maxDisplayName
-	for !utf8.RuneStart(name[cut]) {
-		cut--
+	broken := false // a run of octets that are not UTF-8 becomes one character
+	for i := 0; i < len(text); {
+		r, size := decode(text[i:])
+		wasBroken := broken
+		broken = r == utf8.RuneError && size == 1
+		switch {
+		case broken && wasBroken:
+		case broken:
+			dst = append(dst, "\uFFFD"...)
+		case unicode.IsControl(r) || r == '\u2028' || r == '\u2029':
+			dst = append(dst, ' ')
+		default:
+			dst = append(dst, text[i:i+size]...)
+		}
+		i += size
 	}
-	return name[:cut]
+	return dst
 }
 
-// encodeUnstructured encodes a text such as a subject. What RFC 2047 would misread, or what folding would change,
-// becomes encoded-words even if it is plain ASCII.
-func encodeUnstructured(text string) string {
-	text = clean(text)
-	if !mail.IsASCII(text) {
-		return encodeWords(text)
+// decode reads the character that a text begins with.
+func decode[T string | []byte](text T) (rune, int) {
+	if c := text[0]; c < utf8.RuneSelf {
+		return rune(c), 1
 	}
-	if strings.Contains(text, "=?") || strings.Contains(text, "  ") || strings.TrimSpace(text) != text ||
-		longestWord(text) > foldAbove {
-		return forceWords(text)
+	return utf8.DecodeRune([]byte(text[:min(len(text), utf8.UTFMax)]))
+}
+
+// isPrintable reports whether a text has nothing but ASCII's printable characters and spaces.
+func isPrintable[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// appendDisplayName appends a name: one line, single spaces, at most 256 octets.
+func appendDisplayName(dst []byte, name string) []byte {
+	from := len(dst)
+	dst = collapse(appendClean(dst, name), from)
+	if len(dst)-from > maxDisplayName {
+		cut := from + maxDisplayName
+		for !utf8.RuneStart(dst[cut]) {
+			cut--
+		}
+		dst = dst[:cut]
+		for len(dst) > from && dst[len(dst)-1] == ' ' {
+			dst = dst[:len(dst)-1]
+		}
+	}
+	return dst
+}
+
+// collapse makes single spaces of the runs of white space behind from, and none at the ends.
+func collapse(text []byte, from int) []byte {
+	out := text[:from]
+	for i := from; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		switch {
+		case !unicode.IsSpace(r):
+			out = append(out, text[i:i+size]...)
+		case len(out) > from && out[len(out)-1] != ' ':
+			out = append(out, ' ')
+		}
+		i += size
+	}
+	if len(out) > from && out[len(out)-1] == ' ' {
+		out = out[:len(out)-1]
+	}
+	return out
+}
+
+// appendUnstructured appends a clean text such as a subject behind a field's name, folded. What RFC 2047 would misread,
+// or what folding would change, becomes encoded-words even if it is plain ASCII.
+func appendUnstructured(dst []byte, column int, text []byte) []byte {
+	if !isPrintable(text) || ambiguous(text) {
+		return appendWords(dst, column, text, false)
+	}
+	return appendFolded(dst, column, text)
+}
+
+func ambiguous(text []byte) bool {
+	word := 0
+	for i, c := range text {
+		if c != ' ' {
+			if word++; word > foldAbove || c == '=' && i+1 < len(text) && text[i+1] == '?' {
+				return true
+			}
+			continue
+		}
+		if i == 0 || i == len(text)-1 || text[i-1] == ' ' {
+			return true
+		}
+		word = 0
+	}
+	return false
+}
+
+// appendFolded appends words with single spaces between them, folded before those that do not fit. The first stays
+// beside the field's name.
+func appendFolded(dst []byte, column int, text []byte) []byte {
+	for i := 0; i < len(text); {
+		end := i + 1
+		for end < len(text) && text[end] != ' ' {
+			end++
+		}
+		if i > 0 && column+end-i > foldedLine {
+			dst = append(dst, '\r', '\n')
+			column = 0
+		}
+		dst = append(dst, text[i:end]...)
+		column += end - i
+		i = end
+	}
+	return dst
+}
+
+// appendExtra appends the value of an additional header field, which is clean. Its last part in angle brackets, an URI
+// or an id, is left as it is: structured fields such as List-Id allow encoded-words only in the phrase before it.
+func appendExtra(dst []byte, name string, value []byte) ([]byte, error) {
+	value = collapseASCII(value)
+	if longestWord(value) > maxWord {
+		return nil, invalid(name, "holds a word of more than 900 characters")
+	}
+	column := len(name) + 2
+	if isPrintable(value) {
+		return appendFolded(dst, column, value), nil
+	}
+	open := -1
+	for i, c := range value {
+		if c == '<' {
+			open = i
+		}
+	}
+	if open <= 0 || value[len(value)-1] != '>' || !isPrintable(value[open:]) {
+		return appendWords(dst, column, value, false), nil
+	}
+	phrase := value[:open]
+	for len(phrase) > 0 && phrase[len(phrase)-1] == ' ' {
+		phrase = phrase[:len(phrase)-1]
+	}
+	from := len(dst)
+	dst = appendWords(dst, column, phrase, true)
+	if column = lastColumn(dst, from, column); column+1+len(value)-open > foldedLine {
+		dst = append(dst, '\r', '\n')
+	}
+	return append(append(dst, ' '), value[open:]...), nil
+}
+
+// collapseASCII is collapse for a clean text, in place. A text in other scripts keeps its inner spaces: encoded-words do.
+func collapseASCII(text []byte) []byte {
+	if isPrintable(text) {
+		return collapse(text, 0)
+	}
+	for len(text) > 0 && text[0] == ' ' {
+		text = text[1:]
+	}
+	for len(text) > 0 && text[len(text)-1] == ' ' {
+		text = text[:len(text)-1]
 	}
 	return text
 }
 
-// encodeExtra encodes the value of an additional header field. Its last part in angle brackets, an URI or an id, is
-// left as it is: structured fields such as List-Id allow encoded-words only in the phrase before it.
-func encodeExtra(name, value string) (string, error) {
-	value = strings.TrimSpace(clean(value))
-	if longestWord(value) > maxWord {
-		return "", &InvalidError{name, "holds a word of more than 900 characters"}
-	}
-	if mail.IsASCII(value) {
-		return strings.Join(strings.Fields(value), " "), nil
-	}
-	if open := strings.LastIndexByte(value, '<'); open > 0 && strings.HasSuffix(value, ">") && mail.IsASCII(value[open:]) {
-		return encodeWords(strings.TrimSpace(value[:open])) + " " + value[open:], nil
-	}
-	return encodeWords(value), nil
-}
-
-// encodeWords picks the encoding by content, as for bodies: Q keeps Latin scripts legible, B is shorter for others.
-func encodeWords(text string) string {
-	if mail.IsASCII(text) {
-		return text
-	}
-	high := 0
-	for i := range len(text) {
-		if text[i] >= utf8.RuneSelf {
-			high++
+// lastColumn is the column at the end of what was appended behind from, where the column was another.
+func lastColumn(dst []byte, from, column int) int {
+	for i := len(dst) - 1; i >= from; i-- {
+		if dst[i] == '\n' {
+			return len(dst) - i - 1
 		}
 	}
-	if high*3 > len(text) {
-		return mime.BEncoding.Encode("UTF-8", text)
-	}
-	return mime.QEncoding.Encode("UTF-8", text)
+	return column + len(dst) - from
 }
 
-// forceWords encodes a text that package mime would leave alone.
-func forceWords(text string) string {
-	var b strings.Builder
-	for len(text) > 0 {
-		n := min(encodedChunk, len(text))
-		for n < len(text) && !utf8.RuneStart(text[n]) {
-			n--
+func longestWord(text []byte) int {
+	longest, word := 0, 0
+	for _, c := range text {
+		if word++; c == ' ' {
+			word = 0
 		}
-		if b.Len() > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString("=?UTF-8?B?" + base64.StdEncoding.EncodeToString([]byte(text[:n])) + "?=")
-		text = text[n:]
-	}
-	return b.String()
-}
-
-func longestWord(text string) int {
-	longest := 0
-	for word := range strings.FieldsSeq(text) {
-		longest = max(longest, len(word))
+		longest = max(longest, word)
 	}
 	return longest
+}
+
+// appendAddress appends a mailbox. The name is a display name already.
+func appendAddress(dst []byte, column int, name []byte, address string) []byte {
+	from := len(dst)
+	switch {
+	case len(name) == 0:
+	case isPrintable(name) && !strings.Contains(string(name), "=?"):
+		dst = appendQuoted(dst, column, name)
+	default:
+		dst = appendWords(dst, column, name, true)
+	}
+	if len(name) > 0 {
+		if column = lastColumn(dst, from, column); column+len(address)+3 > foldedLine {
+			dst = append(dst, '\r', '\n')
+		}
+		dst = append(dst, ' ')
+	}
+	return append(append(append(dst, '<'), address...), '>')
+}
+
+// appendQuoted appends a quoted-string, folded at its spaces.
+func appendQuoted(dst []byte, column int, name []byte) []byte {
+	dst = append(dst, '"')
+	column++
+	for i, c := range name {
+		if c == ' ' {
+			word := i + 1
+			for word < len(name) && name[word] != ' ' {
+				word++
+			}
+			if column+word-i > foldedLine {
+				dst = append(dst, '\r', '\n')
+				column = 0
+			}
+		}
+		if c == '"' || c == '\\' {
+			dst = append(dst, '\\')
+			column++
+		}
+		dst = append(dst, c)
+		column++
+	}
+	return append(dst, '"')
+}
+
+// asciiAddress checks an address and makes its domain A-labels (RFC 5890). Only the local part may be left in UTF-8.
+func asciiAddress(field, address string) (string, error) {
+	if at := strings.LastIndexByte(address, '@'); at >= 0 && !mail.IsASCII(address[at:]) {
+		domain, err := lookupProfile.ToASCII(address[at+1:])
+		if err != nil {
+			return "", invalid(field, "is an address whose domain is not an internationalised host name")
+		}
+		address = address[:at+1] + domain
+	}
+	if err := mail.CheckAddress(address); err != nil {
+		return "", invalid(field, "is "+err.Error())
+	}
+	return address, nil
 }
