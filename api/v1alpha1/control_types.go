@@ -51,12 +51,14 @@ type Window struct {
 
 	// start is when the window opens, HH:MM in timeZone.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=5
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([01][0-9]|2[0-3]):[0-5][0-9]$')",message="spec.schedule.windows.start must be a time of the day, HH:MM from 00:00 to 23:59"
 	Start string `json:"start,omitempty"`
 
 	// end is when it closes, HH:MM in timeZone; 24:00 is the end of the day. One that is not after start is on the next day.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=5
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$')",message="spec.schedule.windows.end must be a time of the day, HH:MM from 00:00 to 24:00"
 	End string `json:"end,omitempty"`
@@ -199,6 +201,7 @@ type ReplyMatch struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=20
+	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=16
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[45][.][0-9]{1,3}[.][0-9]{1,3}$')",message="spec.failurePolicy.rules.onReplies.enhancedCodes must be like 5.7.1 (RFC 3463)"
 	EnhancedCodes []string `json:"enhancedCodes,omitempty"`

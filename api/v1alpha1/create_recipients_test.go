@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/kubetest"
@@ -150,6 +153,7 @@ func TestLargestCampaign(t *testing.T) {
 	for _, name := range numbered(20, "X-Header-%d") {
 		campaign.Spec.Message.Headers[name] = strings.Repeat("v", 998)
 	}
+	fillControl(&campaign.Spec)
 	if err := cluster.Client.Create(t.Context(), campaign); err != nil {
 		t.Fatalf("Creating: %v", err)
 	}
@@ -157,6 +161,20 @@ func TestLargestCampaign(t *testing.T) {
 	campaign.Spec.Suspend = new(true)
 	if err := cluster.Client.Update(t.Context(), campaign); err != nil {
 		t.Fatalf("Suspending: %v", err)
+	}
+}
+
+// fillControl fills every list and string of what steers a campaign.
+func fillControl(spec *v1alpha1.EmailCampaignSpec) {
+	spec.Schedule = &v1alpha1.Schedule{StartTime: &metav1.Time{Time: time.Unix(1768219200, 0)}, TimeZone: "Etc/" + strings.Repeat("Z", 60)}
+	for range 14 {
+		spec.Schedule.Windows = append(spec.Schedule.Windows, v1alpha1.Window{
+			Days: []v1alpha1.Day{"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"}, Start: "00:00", End: "24:00",
+		})
+	}
+	spec.FailurePolicy = &v1alpha1.FailurePolicy{}
+	for range 20 {
+		spec.FailurePolicy.Rules = append(spec.FailurePolicy.Rules, largestRule())
 	}
 }
 

@@ -43,6 +43,39 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestDefaults_Groups: an empty group has the defaults of its fields; what the workers are configured with has none.
+func TestDefaults_Groups(t *testing.T) {
+	t.Parallel()
+	cluster := kubetest.Start(t)
+	campaign := kubetest.NewCampaign(cluster.Namespace(t), "defaults").With(func(c *v1alpha1.EmailCampaign) {
+		c.Spec.Schedule = &v1alpha1.Schedule{}
+		c.Spec.Throttle = &v1alpha1.Throttle{Rate: &v1alpha1.Rate{Messages: 600, PeriodSeconds: 60}}
+		c.Spec.Retry = &v1alpha1.Retry{}
+		c.Spec.AbortPolicy = &v1alpha1.AbortPolicy{MinSample: new(int32(7))}
+	}).Obj()
+	if err := cluster.Client.Create(t.Context(), campaign); err != nil {
+		t.Fatalf("Creating: %v", err)
+	}
+	type groups struct {
+		Schedule *v1alpha1.Schedule
+		Throttle *v1alpha1.Throttle
+		Retry    *v1alpha1.Retry
+		Abort    *v1alpha1.AbortPolicy
+	}
+	got := groups{campaign.Spec.Schedule, campaign.Spec.Throttle, campaign.Spec.Retry, campaign.Spec.AbortPolicy}
+	want := groups{
+		Schedule: &v1alpha1.Schedule{StartingDeadlineSeconds: new(int64(86400)), TimeZone: "Etc/UTC"},
+		Throttle: &v1alpha1.Throttle{Rate: &v1alpha1.Rate{Messages: 600, PeriodSeconds: 60, Burst: new(int32(1))}},
+		Retry:    &v1alpha1.Retry{InDoubt: v1alpha1.InDoubtHold},
+		Abort: &v1alpha1.AbortPolicy{
+			MinSample: new(int32(7)), MaxHardBouncePercent: new(int32(5)), MaxFailedPercent: new(int32(20)), Action: v1alpha1.AbortPause,
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Groups (-want +got):\n%s", diff)
+	}
+}
+
 // TestUnseen: an object that the operator has not seen yet is in progress for whoever follows kstatus.
 func TestUnseen(t *testing.T) {
 	t.Parallel()
