@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,11 +27,14 @@ import (
 	"github.com/cartero-mail/cartero/internal/mail"
 )
 
-// Doorbell puts the jobs of a sealed campaign into the queue.
+// Doorbell puts the jobs of a sealed campaign into the queue, and takes them out.
 type Doorbell interface {
 	// RingCampaign rings the campaign's jobs that are due and not in the queue. It is idempotent. A failure of the queue
 	// is an *outbox.QueueError.
 	RingCampaign(ctx context.Context, key string) error
+	// UnringCampaign takes the campaign's jobs out of the queue, but for those that run. It is idempotent, and fails as
+	// RingCampaign does.
+	UnringCampaign(ctx context.Context, key string) error
 }
 
 // EmailCampaignReconciler brings the ledger and the queue to what an EmailCampaign says, and the object's status to
@@ -54,8 +59,17 @@ type EmailCampaignReconciler struct {
 	// NoProgressAfter is how long nobody may end while workers should be sending, before status says so; 0 means
 	// DefaultNoProgressAfter.
 	NoProgressAfter time.Duration
+	// DeletionPatience is how long a deletion waits for the database before the object goes without it; 0 means
+	// DefaultDeletionPatience.
+	DeletionPatience time.Duration
+	// TestRecipients get the test mails that the annotation test-send-at asks for; without any, there are none.
+	TestRecipients []string
+	// Mailer queues test mails; it may be nil where there are no TestRecipients.
+	Mailer Mailer
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+
+	refused refusals
 
 	writes statusWrites
 }
@@ -74,7 +88,7 @@ const (
 	lastRetry                   = 10 * time.Second
 )
 
-// +kubebuilder:rbac:groups=mail.cartero.dev,resources=emailcampaigns,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=mail.cartero.dev,resources=emailcampaigns,verbs=get;list;watch;update;patch;delete
 // +kubebuilder:rbac:groups=mail.cartero.dev,resources=emailcampaigns/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=mail.cartero.dev,resources=emailcampaigns/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
@@ -90,7 +104,7 @@ func (r *EmailCampaignReconciler) SetupWithManager(mgr ctrl.Manager, opts Option
 		opts.MaxConcurrentReconciles = defaultConcurrentReconciles
 	}
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.EmailCampaign{}, builder.WithPredicates(specOrFinalizersChanged())).
+		For(&v1alpha1.EmailCampaign{}, builder.WithPredicates(wanted())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: opts.MaxConcurrentReconciles,
 			SkipNameValidation:      &opts.SkipNameValidation,
@@ -115,32 +129,59 @@ func (r *EmailCampaignReconciler) validate() error {
 		r.Now = time.Now
 	}
 	r.NoProgressAfter = cmp.Or(r.NoProgressAfter, DefaultNoProgressAfter)
+	r.DeletionPatience = cmp.Or(r.DeletionPatience, DefaultDeletionPatience)
 	return errors.Join(missing...)
 }
 
-// Reconcile is a table of contents: the steps are in steps.go, what becomes of their errors in outcome.go.
+// Reconcile is a table of contents: the steps are in the files beside, what becomes of their errors in outcome.go.
 func (r *EmailCampaignReconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
 	object := &v1alpha1.EmailCampaign{}
 	if err := r.Client.Get(ctx, req.NamespacedName, object); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	s := newScope(object, r.Now())
-
+	now := r.Now()
 	if !object.DeletionTimestamp.IsZero() {
-		return r.reconcileDelete(ctx, s)
+		return r.reconcileDelete(ctx, newScope(object, now))
 	}
-	if added, err := r.ensureFinalizer(ctx, object); added || err != nil {
+	if res, rests := r.rests(object, now); rests {
+		return res, nil
+	}
+	if err := r.whole(ctx, object); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	s := newScope(object, now)
+	if added, err := r.ensureFinalizer(ctx, s); added || err != nil {
 		return ctrl.Result{}, err
 	}
 
-	defer func() { res, err = r.finish(ctx, s, err) }()
-	err = runSteps(ctx, s, r.acceptSpec, r.lookUp, r.applySuspension, r.materialize, r.enqueue)
-	return ctrl.Result{}, errors.Join(err, r.observe(ctx, s))
+	defer func() {
+		if res, err = r.finish(ctx, s, err); err == nil {
+			res, err = r.retire(ctx, s, s.sooner(res))
+		}
+	}()
+	err = runSteps(ctx, s, r.lookUp, r.own, r.unlessEnded(
+		r.shutDown, r.pause, r.acceptSpec, r.materialize, r.shutDown, r.steer, r.answerVerbs, r.endInTime, r.enqueue))
+	s.forgetUnlessAccepted(err)
+	return ctrl.Result{}, errors.Join(err, runSteps(ctx, s, r.observe, r.judge))
+}
+
+// unlessEnded is a step of steps that a campaign at its end has no more use for.
+func (r *EmailCampaignReconciler) unlessEnded(steps ...step) step {
+	return func(ctx context.Context, s *scope) error {
+		if r.ended(s) {
+			return nil
+		}
+		return runSteps(ctx, s, steps...)
+	}
 }
 
 // ensureFinalizer adds the finalizer, alone: no row is written for an object that could vanish unseen.
-func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, object *v1alpha1.EmailCampaign) (bool, error) {
-	before := object.DeepCopy()
+// A campaign at its end needs none.
+func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, s *scope) (bool, error) {
+	object, before := s.object, s.before
+	if object.Status.TerminalState != "" && !r.asked(object) {
+		return false, nil
+	}
 	if !controllerutil.AddFinalizer(object, v1alpha1.Finalizer) {
 		return false, nil
 	}
@@ -154,11 +195,23 @@ func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, object *v
 	return true, nil
 }
 
-// specOrFinalizersChanged lets everything through but the updates that only this controller makes: those of the status.
-func specOrFinalizersChanged() predicate.Predicate {
+// wanted lets everything through but the updates that say nothing to this controller: those of the status, which it makes
+// itself, of labels, and of other people's annotations.
+func wanted() predicate.Predicate {
 	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return !slices.Equal(e.ObjectOld.GetFinalizers(), e.ObjectNew.GetFinalizers())
+			return !slices.Equal(e.ObjectOld.GetFinalizers(), e.ObjectNew.GetFinalizers()) ||
+				!maps.Equal(ourAnnotations(e.ObjectOld), ourAnnotations(e.ObjectNew))
 		},
 	})
+}
+
+func ourAnnotations(object client.Object) map[string]string {
+	ours := map[string]string{}
+	for name, value := range object.GetAnnotations() {
+		if strings.HasPrefix(name, annotationPrefix) {
+			ours[name] = value
+		}
+	}
+	return ours
 }

@@ -294,7 +294,7 @@ func TestTheSameManifestAgainIsTheSameCampaign(t *testing.T) {
 		wantReady string
 	}{
 		{"deleted after its end", true, "accepted", "True AlreadyCompleted"},
-		{"deleted before it was sent", false, "cancelled", "False Cancelled"},
+		{"deleted before it was sent", false, "cancelled", "False Deleted"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

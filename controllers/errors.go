@@ -3,6 +3,8 @@ package controllers
 import (
 	"errors"
 	"time"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
 )
 
 // stalledError: somebody must change something before the campaign can go on.
@@ -42,4 +44,10 @@ func asStalled(err error) *stalledError {
 func asDependency(err error) *dependencyError {
 	dependency, _ := errors.AsType[*dependencyError](err)
 	return dependency
+}
+
+// isQueueAway reports whether the queue failed.
+func isQueueAway(err error) bool {
+	dependency := asDependency(err)
+	return dependency != nil && dependency.reason == v1alpha1.ReasonQueueUnavailable
 }

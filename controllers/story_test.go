@@ -387,6 +387,41 @@ func (l *countedLedger) Tally(ctx context.Context, key string) (campaign.Tally, 
 	return l.Ledger.Tally(ctx, key)
 }
 
+func (l *countedLedger) Own(ctx context.Context, key, id string, now time.Time) (owner campaign.Owner, err error) {
+	err = l.effects.do("database", func() (err error) { owner, err = l.Ledger.Own(ctx, key, id, now); return })
+	return owner, err
+}
+
+func (l *countedLedger) Disown(ctx context.Context, key, id string) error {
+	return l.effects.do("database", func() error { return l.Ledger.Disown(ctx, key, id) })
+}
+
+func (l *countedLedger) Reopen(ctx context.Context, key string) error {
+	return l.effects.do("database", func() error { return l.Ledger.Reopen(ctx, key) })
+}
+
+func (l *countedLedger) Resume(ctx context.Context, key, token string) error {
+	return l.effects.do("database", func() error { return l.Ledger.Resume(ctx, key, token) })
+}
+
+func (l *countedLedger) RetryFailed(ctx context.Context, key string, request campaign.RetryRequest) (n int64, err error) {
+	err = l.effects.do("database", func() (err error) { n, err = l.Ledger.RetryFailed(ctx, key, request); return })
+	return n, err
+}
+
+func (l *countedLedger) ResolveInDoubt(ctx context.Context, key string, resolution campaign.Resolution) (n int64, err error) {
+	err = l.effects.do("database", func() (err error) { n, err = l.Ledger.ResolveInDoubt(ctx, key, resolution); return })
+	return n, err
+}
+
+func (l *countedLedger) NoteTest(ctx context.Context, key, token string) error {
+	return l.effects.do("database", func() error { return l.Ledger.NoteTest(ctx, key, token) })
+}
+
+func (l *countedLedger) HoldCampaign(ctx context.Context, key string, hold campaign.Hold) error {
+	return l.effects.do("database", func() error { return l.Ledger.HoldCampaign(ctx, key, hold) })
+}
+
 type countedOutboxStore struct {
 	outbox.Store
 	effects *effects
@@ -403,6 +438,17 @@ func (s *countedOutboxStore) MarkRung(ctx context.Context, jobs []campaign.DueJo
 	return s.effects.do("database", func() error { return s.Store.MarkRung(ctx, jobs, now) })
 }
 
+func (s *countedOutboxStore) RungJobs(ctx context.Context, key, after string, limit int) ([]campaign.DueJob, error) {
+	if err := s.effects.read("database"); err != nil {
+		return nil, err
+	}
+	return s.Store.RungJobs(ctx, key, after, limit)
+}
+
+func (s *countedOutboxStore) ForgetRings(ctx context.Context, jobs []campaign.DueJob) error {
+	return s.effects.do("database", func() error { return s.Store.ForgetRings(ctx, jobs) })
+}
+
 type countedQueue struct {
 	outbox.Queue
 	effects *effects
@@ -412,6 +458,10 @@ func (q *countedQueue) Ring(ctx context.Context, rings []outbox.Ring) error {
 	return q.effects.do("queue", func() error { return q.Queue.Ring(ctx, rings) })
 }
 
+func (q *countedQueue) Unring(ctx context.Context, ids []string) error {
+	return q.effects.do("queue", func() error { return q.Queue.Unring(ctx, ids) })
+}
+
 type countedClient struct {
 	client.Client
 	effects *effects
@@ -419,6 +469,10 @@ type countedClient struct {
 
 func (c *countedClient) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
 	return c.effects.do("apiserver", func() error { return c.Client.Patch(ctx, obj, patch, opts...) })
+}
+
+func (c *countedClient) Delete(ctx context.Context, obj client.Object, opts ...client.DeleteOption) error {
+	return c.effects.do("apiserver", func() error { return c.Client.Delete(ctx, obj, opts...) })
 }
 
 func (c *countedClient) Status() client.SubResourceWriter {

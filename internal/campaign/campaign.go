@@ -87,6 +87,24 @@ type Draft struct {
 	CreatedAt time.Time
 	// Owner is the id of who steers the campaign; empty for nobody.
 	Owner string
+	// DefaultSender tells that the campaign names no sender, and Content.From is whoever is the default now.
+	DefaultSender bool
+}
+
+// ContentHash identifies what the campaign says. A default sender is no part of it: the same campaign has another one
+// once the default is changed.
+func (d Draft) ContentHash() string {
+	content := d.Content
+	if d.DefaultSender {
+		content.From = mail.Address{}
+	}
+	return content.Hash()
+}
+
+// SameContent reports whether the record was opened with the draft's content. One whose default sender was hashed with the
+// rest is the same if the default is.
+func (d Draft) SameContent(record Record) bool {
+	return record.ContentHash == d.ContentHash() || record.ContentHash == d.Content.Hash()
 }
 
 // Shard is one job with its recipients.

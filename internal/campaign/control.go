@@ -199,6 +199,8 @@ type Steering interface {
 	// returns how many this call did. With the token that is remembered it does nothing. In a cancelled campaign a
 	// recipient to try again becomes cancelled.
 	ResolveInDoubt(ctx context.Context, key string, resolution Resolution) (int64, error)
+	// HoldCampaign stops the campaign until hold.Until. A hold in force that ends later stays.
+	HoldCampaign(ctx context.Context, key string, hold Hold) error
 	// NoteTest remembers the token of a request for test mails.
 	NoteTest(ctx context.Context, key, token string) error
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -43,9 +42,10 @@ func NewLoader(ledger Ledger, now func() time.Time) *Loader {
 }
 
 // Load opens the campaign, writes the list in shards of draft.JobSize, and seals it. Called again after a crash it
-// writes the same rows; on a campaign that is sealed with the same content and list it reads nothing and returns the
-// record. It fails with ErrKeyConflict if another content or list is sealed under the key, with ErrSourceChanged if
-// another one is half written, and with ErrNoRecipients, discarding what it opened, if the list is empty.
+// writes the same rows. On a campaign that is sealed with the same content and list it reads nothing and returns the
+// record; one that another owner is writing it leaves to that owner, and returns it unsealed. It fails with
+// ErrKeyConflict if another content or list is sealed under the key, with ErrSourceChanged if another one is half
+// written, and with ErrNoRecipients, discarding what it opened, if the list is empty.
 func (l *Loader) Load(ctx context.Context, draft Draft, list List) (Record, error) {
 	record, err := l.ledger.Open(ctx, draft)
 	if err != nil {
@@ -53,6 +53,9 @@ func (l *Loader) Load(ctx context.Context, draft Draft, list List) (Record, erro
 	}
 	if err := SameSource(record, draft); err != nil || record.Sealed() {
 		return record, err
+	}
+	if record.Owner.ID != draft.Owner { // who steers it is writing it
+		return record, nil
 	}
 	// Before the seal, so that no worker can be first. It changes nothing where the campaign was opened just now.
 	if _, err := l.ledger.Steer(ctx, draft.Key, Steered{Control: draft.Control, Now: l.now()}); err != nil {
@@ -83,53 +86,11 @@ func (l *Loader) Load(ctx context.Context, draft Draft, list List) (Record, erro
 
 // SameSource reports whether the draft is what the record was opened with: nil, ErrKeyConflict or ErrSourceChanged.
 func SameSource(record Record, draft Draft) error {
-	if record.ContentHash == draft.Content.Hash() && record.ListHash == draft.ListHash && record.JobSize == draft.JobSize {
+	if draft.SameContent(record) && record.ListHash == draft.ListHash && record.JobSize == draft.JobSize {
 		return nil
 	}
 	if record.Sealed() {
 		return ErrKeyConflict
 	}
 	return ErrSourceChanged
-}
-
-func (l *Loader) writeShards(ctx context.Context, draft Draft, list List) (Totals, error) {
-	var written int64
-	jobs := 0
-	shard := Shard{Key: draft.Key, Recipients: make([]Recipient, 0, draft.JobSize)}
-	flush := func() error {
-		if len(shard.Recipients) == 0 {
-			return nil
-		}
-		shard.Number = jobs
-		if err := l.ledger.WriteShard(ctx, shard); err != nil {
-			return fmt.Errorf("writing job %d of the campaign: %w", jobs, err)
-		}
-		written += int64(len(shard.Recipients))
-		jobs++
-		shard.Recipients = shard.Recipients[:0]
-		return nil
-	}
-
-	for {
-		recipient, err := list.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return Totals{}, fmt.Errorf("reading the recipients: %w", err)
-		}
-		shard.Recipients = append(shard.Recipients, recipient)
-		if len(shard.Recipients) == draft.JobSize {
-			if err := flush(); err != nil {
-				return Totals{}, err
-			}
-		}
-	}
-	if err := flush(); err != nil {
-		return Totals{}, err
-	}
-
-	totals := list.Totals()
-	totals.Recipients, totals.Jobs = written, jobs
-	return totals, nil
 }

@@ -65,7 +65,7 @@ func (s *Store) RungJobs(ctx context.Context, key, after string, limit int) ([]c
 	var jobs []campaign.DueJob
 	err := s.query(ctx, "looking for jobs in the queue", func(db *gorm.DB) error {
 		return db.Model(&jobRow{}).Select("id", "rings").
-			Where("`campaignKey` = ? AND `id` > ? AND `rings` > 0", key, after).Where("`status` IN ?", unfinishedJobs).
+			Where("`campaignKey` = ? AND `id` > ? AND `rungAt` IS NOT NULL", key, after).Where("`status` IN ?", unfinishedJobs).
 			Order("`id`").Limit(limit).Scan(&jobs).Error
 	})
 	return jobs, err

@@ -26,7 +26,7 @@ func (s *Store) Open(ctx context.Context, draft campaign.Draft) (campaign.Record
 	row := campaignRow{
 		Key:          draft.Key,
 		Origin:       string(draft.Origin),
-		ContentHash:  draft.Content.Hash(),
+		ContentHash:  draft.ContentHash(),
 		ListHash:     draft.ListHash,
 		Content:      string(content),
 		JobSize:      draft.JobSize,
@@ -164,7 +164,7 @@ func (s *Store) HoldCampaign(ctx context.Context, key string, hold campaign.Hold
 	}
 	return s.write(ctx, "holding the campaign", func(tx *gorm.DB) error {
 		record, err := takeRecord(forUpdate(tx), key)
-		if err != nil || record.Hold != nil && record.Hold.Until.After(until) {
+		if err != nil || record.Hold != nil && !record.Hold.Until.Before(until) {
 			return err
 		}
 		return tx.Model(&campaignRow{}).Where("`key` = ?", key).Updates(map[string]any{
@@ -172,15 +172,5 @@ func (s *Store) HoldCampaign(ctx context.Context, key string, hold campaign.Hold
 			"holdMessage": hold.Message,
 			"holdUntil":   at(hold.Until),
 		}).Error
-	})
-}
-
-func (s *Store) updateCampaign(ctx context.Context, what, key string, values map[string]any) error {
-	return s.write(ctx, what, func(tx *gorm.DB) error {
-		done := tx.Model(&campaignRow{}).Where("`key` = ?", key).Updates(values)
-		if done.Error == nil && done.RowsAffected == 0 {
-			return campaign.ErrNotFound
-		}
-		return done.Error
 	})
 }
