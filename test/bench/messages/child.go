@@ -31,6 +31,8 @@ type outcome struct {
 	// Grown is how much memory the process took at most beyond what it had when it began, in MiB; 0 where the system
 	// does not tell.
 	Grown float64 `json:"grown"`
+	// CPU is the processor time of the whole process in seconds, as far as the system tells.
+	CPU float64 `json:"cpu"`
 	// Rows is how many recipients came out.
 	Rows int64 `json:"rows"`
 }
@@ -95,4 +97,21 @@ func memory(name string) float64 {
 		}
 	}
 	return 0
+}
+
+// processorTime returns the seconds that a process used so far, by itself and in the kernel; 0 where the system does not
+// tell.
+func processorTime(pid string) float64 {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // behind the program's name
+	fields := strings.Fields(rest)
+	const ticks = 100 // a second: the unit of /proc, whatever the kernel's own is
+	ticksOf := func(i int) float64 {
+		n, _ := strconv.ParseFloat(fields[i], 64)
+		return n / ticks
+	}
+	return ticksOf(11) + ticksOf(12)
 }

@@ -5,9 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -40,6 +43,8 @@ func measureLists(ctx context.Context, s settings, progress io.Writer) (table []
 	if err := writeList(list, s.rows); err != nil {
 		return nil, err
 	}
+	site, authority := serveList(list)
+	defer site.Close()
 	values := map[string][]float64{}
 	add := func(name string, value float64) { values[name] = append(values[name], value) }
 	for round := range s.rounds {
@@ -50,7 +55,7 @@ func measureLists(ctx context.Context, s settings, progress io.Writer) (table []
 		}
 		add("read", read.Seconds["read"])
 		add("read memory", read.Grown)
-		if err := oneLoad(ctx, s, list, dir, add); err != nil {
+		if err := oneLoad(ctx, s, order{URL: site.URL + "/list.csv", CA: authority, Redis: s.redis}, dir, add); err != nil {
 			return nil, err
 		}
 	}
@@ -62,27 +67,34 @@ func measureLists(ctx context.Context, s settings, progress io.Writer) (table []
 		newRow("from url: read, stored, sealed, rung", "s", 0, values["load"]),
 		newRow("  ratio to LOAD DATA", "×", targetLoad, values["ratio"]),
 		newRow("  memory beyond the program's own", "MiB", targetLoadMemory, values["memory"]),
-		newRow("  of which fetching", "s", 0, values["fetch"]),
-		newRow("  of which checking", "s", 0, values["check"]),
-		newRow("  of which writing and sealing", "s", 0, values["write"]),
-		newRow("  of which ringing", "s", 0, values["ring"]),
+		newRow("  fetching", "s", 0, values["fetch"]),
+		newRow("  checking", "s", 0, values["check"]),
+		newRow("  reading again and writing", "s", 0, values["write"]),
+		newRow("  sealing", "s", 0, values["seal"]),
+		newRow("  ringing", "s", 0, values["ring"]),
+		newRow("  processor time of Cartero", "s", 0, values["cpu"]),
+		newRow("  processor time of MariaDB", "s", 0, values["server cpu"]),
+		newRow("bare LOAD DATA: processor time of MariaDB", "s", 0, values["bare server cpu"]),
 	}, nil
 }
 
 // oneLoad measures both ways once, each on a database of its own.
-func oneLoad(ctx context.Context, s settings, list, dir string, add func(name string, value float64)) error {
+func oneLoad(ctx context.Context, s settings, o order, dir string, add func(name string, value float64)) error {
 	db, err := newDatabase(ctx, s.database)
 	if err != nil {
 		return err
 	}
-	defer db.drop()
-	loaded, err := inChild(ctx, "load", order{
-		File: list, Database: db.url, Redis: s.redis, Queue: "bench-" + strings.ToLower(rand.Text()),
-	})
+	defer db.drop(ctx)
+	o.Database, o.Queue = db.url, "bench-"+strings.ToLower(rand.Text())
+	server := db.server(ctx)
+	before := processorTime(server)
+	loaded, err := inChild(ctx, "load", o)
 	if err != nil {
 		return err
 	}
-	rows, err := db.dump(ctx, filepath.Join(dir, "rows.tsv"))
+	add("server cpu", processorTime(server)-before)
+	dump := filepath.Join(dir, "rows.tsv")
+	rows, err := db.dump(ctx, dump)
 	if err != nil {
 		return err
 	}
@@ -94,11 +106,13 @@ func oneLoad(ctx context.Context, s settings, list, dir string, add func(name st
 	if err != nil {
 		return err
 	}
-	defer bare.drop()
-	seconds, err := bare.loadData(ctx, db.name, filepath.Join(dir, "rows.tsv"))
+	defer bare.drop(ctx)
+	before = processorTime(server)
+	seconds, err := bare.loadData(ctx, db.name, dump)
 	if err != nil {
 		return err
 	}
+	add("bare server cpu", processorTime(server)-before)
 	total := 0.0
 	for step, took := range loaded.Seconds {
 		add(step, took)
@@ -108,7 +122,14 @@ func oneLoad(ctx context.Context, s settings, list, dir string, add func(name st
 	add("bare", seconds)
 	add("ratio", total/seconds)
 	add("memory", loaded.Grown)
+	add("cpu", loaded.CPU)
 	return nil
+}
+
+// serveList serves a file over https, with a certificate that the returned one, in PEM, vouches for.
+func serveList(name string) (site *httptest.Server, authority string) {
+	site = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, name) }))
+	return site, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: site.Certificate().Raw}))
 }
 
 // writeList writes a CSV list of n people.
@@ -148,7 +169,7 @@ func newDatabase(ctx context.Context, server string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer admin.Close() //nolint:errcheck // nothing to lose
+	defer admin.Close()
 	if _, err := admin.ExecContext(ctx, "CREATE DATABASE `"+name+"` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"); err != nil {
 		return nil, err
 	}
@@ -166,8 +187,18 @@ func newDatabase(ctx context.Context, server string) (*database, error) {
 	return db, errors.Join(s.Migrate(ctx), s.Close())
 }
 
-func (d *database) drop() {
-	_, _ = d.pool.ExecContext(context.Background(), "DROP DATABASE `"+d.name+"`")
+// server is the process id of the server, where that is on this machine.
+func (d *database) server(ctx context.Context) string {
+	var file string
+	if err := d.pool.QueryRowContext(ctx, "SELECT @@pid_file").Scan(&file); err != nil {
+		return ""
+	}
+	pid, _ := os.ReadFile(file)
+	return strings.TrimSpace(string(pid))
+}
+
+func (d *database) drop(ctx context.Context) {
+	_, _ = d.pool.ExecContext(context.WithoutCancel(ctx), "DROP DATABASE `"+d.name+"`")
 	_ = d.pool.Close()
 }
 
@@ -192,29 +223,36 @@ func (d *database) dump(ctx context.Context, name string) (n int64, err error) {
 		if err := jobs.Scan(&job); err != nil {
 			return 0, err
 		}
-		rows, err := d.pool.QueryContext(ctx, "SELECT "+columns+" FROM `Recipient` WHERE `jobId` = ? ORDER BY `id`", job)
+		rows, err := d.dumpJob(ctx, job, out)
 		if err != nil {
 			return 0, err
 		}
-		for rows.Next() {
-			var v [7]sql.NullString
-			if err := rows.Scan(&v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6]); err != nil {
-				return 0, errors.Join(err, rows.Close())
-			}
-			n++
-			for i, field := range v {
-				if i > 0 {
-					out.WriteByte('\t') //nolint:errcheck // Flush tells
-				}
-				out.WriteString(asField(field)) //nolint:errcheck // Flush tells
-			}
-			out.WriteByte('\n') //nolint:errcheck // Flush tells
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return 0, err
-		}
+		n += rows
 	}
 	return n, errors.Join(jobs.Err(), out.Flush())
+}
+
+func (d *database) dumpJob(ctx context.Context, job string, out *bufio.Writer) (n int64, err error) {
+	rows, err := d.pool.QueryContext(ctx, "SELECT "+columns+" FROM `Recipient` WHERE `jobId` = ? ORDER BY `id`", job)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var v [7]sql.NullString
+		if err := rows.Scan(&v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6]); err != nil {
+			return 0, err
+		}
+		n++
+		for i, field := range v {
+			if i > 0 {
+				out.WriteByte('\t')
+			}
+			out.WriteString(asField(field))
+		}
+		out.WriteByte('\n')
+	}
+	return n, rows.Err()
 }
 
 var fieldEscapes = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`)
