@@ -25,15 +25,10 @@ const (
 // WriteShard implements campaign.Ledger. A campaign that was cancelled before it was sealed takes no more shards either.
 func (s *Store) WriteShard(ctx context.Context, shard campaign.Shard) error {
 	jobID := campaign.JobID(shard.Key, shard.Number)
-	rows := make([]recipientRow, len(shard.Recipients))
-	for i, recipient := range shard.Recipients {
-		row, err := newRecipientRow(jobID, i, recipient)
-		if err != nil {
-			return fmt.Errorf("writing a job: recipient %d: %w", i, err)
-		}
-		rows[i] = row
+	inserts, err := recipientInserts(s.engine, jobID, shard.Recipients)
+	if err != nil {
+		return fmt.Errorf("writing a job: %w", err)
 	}
-
 	return s.write(ctx, "writing a job", func(tx *gorm.DB) error {
 		// Shared, until the commit: sealing and discarding take the row exclusively and wait for us, and we for them.
 		var owner campaignRow
@@ -46,8 +41,10 @@ func (s *Store) WriteShard(ctx context.Context, shard campaign.Shard) error {
 		if err := insertJob(tx, jobID, shard, owner); err != nil {
 			return fmt.Errorf("inserting the job: %w", err)
 		}
-		if err := insertRecipients(tx, rows); err != nil {
-			return fmt.Errorf("inserting the recipients: %w", err)
+		for _, insert := range inserts {
+			if _, err := tx.Statement.ConnPool.ExecContext(ctx, insert.text, insert.values...); err != nil {
+				return fmt.Errorf("inserting the recipients: %w", err)
+			}
 		}
 		return nil
 	})
@@ -72,14 +69,6 @@ func insertJob(tx *gorm.DB, id string, shard campaign.Shard, owner campaignRow) 
 
 // recipientInsert are the columns of a new recipient; the others are NULL or their default.
 var recipientInsert = []string{"ID", "JobID", "Email", "Name", "Status", "State", "Variables", "Address"}
-
-// insertRecipients leaves the rows that are there alone. On MySQL that is ON DUPLICATE KEY UPDATE, not INSERT IGNORE,
-// which would also swallow a value that does not fit.
-func insertRecipients(tx *gorm.DB, rows []recipientRow) error {
-	return insertBySize(rows, recipientRow.size, func(chunk []recipientRow) error {
-		return tx.Clauses(clause.OnConflict{DoNothing: true}).Select(recipientInsert).Create(&chunk).Error
-	})
-}
 
 // insertBySize calls insert with the rows, at most insertRows and about insertBytes at a time.
 func insertBySize[T any](rows []T, size func(T) int, insert func(chunk []T) error) error {
