@@ -72,11 +72,12 @@ clean-all: clean ## Remove tools, control plane and the data of `cartero dev` as
 ##@ Change
 
 .PHONY: generate
-generate: $(BIN)/controller-gen ## Write deep copies, CRD and RBAC role from the Go types and their markers.
-	@echo "Generating deep copies, CRD and RBAC role …"
+generate: $(BIN)/controller-gen ## Write deep copies, CRD, RBAC role and API reference from the Go types and their markers.
+	@echo "Generating deep copies, CRD, RBAC role and API reference …"
 	@$(BIN)/controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/...
 	@$(BIN)/controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd/bases
 	@$(BIN)/controller-gen rbac:roleName=cartero-operator paths=./controllers/... output:rbac:artifacts:config=config/rbac
+	@go run ./hack/api-reference
 
 .PHONY: manifests
 manifests: $(BIN)/kustomize generate ## Print what config/default installs.
@@ -92,7 +93,7 @@ fix: $(BIN)/golangci-lint ## Format, and apply what linters can correct by thems
 
 ##@ Check
 
-GENERATED := api/**/zz_generated.*.go config/crd/bases config/rbac/role.yaml
+GENERATED := api/**/zz_generated.*.go config/crd/bases config/rbac/role.yaml docs/api-reference.md
 
 .PHONY: verify
 verify: generate ## Fail if generated files differ from what is committed.
