@@ -58,7 +58,7 @@ func TestPage(t *testing.T) {
 	}
 	for _, heading := range regexp.MustCompile(`\]\(#([^)]*)\)`).FindAllStringSubmatch(text, -1) {
 		found := false
-		for _, line := range strings.SplitSeq(text, "\n") {
+		for line := range strings.SplitSeq(text, "\n") {
 			level, title, ok := strings.Cut(line, " ")
 			found = found || ok && strings.Trim(level, "#") == "" && anchor(title) == heading[1]
 		}
