@@ -34,6 +34,7 @@ func (p *Pool) acquire(ctx context.Context, t *transaction) (*conn, *mail.Verdic
 		away, open := p.circuit.open(now)
 		switch {
 		case open && len(p.conns) == 0:
+			p.wakeLocked(len(p.waiters)) // no connection is left that could serve them
 			p.mu.Unlock()
 			return nil, &away
 		case open || p.fullLocked() || p.circuit.halfOpen() && p.circuit.probing:

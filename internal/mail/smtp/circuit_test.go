@@ -118,3 +118,25 @@ func TestNobodyListens(t *testing.T) {
 		t.Errorf("got %+v", v)
 	}
 }
+
+// TestNobodyWaitsForNothing: when the last connection ends and no other may be made, all who waited for it are told.
+func TestNobodyWaitsForNothing(t *testing.T) {
+	t.Parallel()
+	hangup := newGate()
+	reaction := hangup.reaction()
+	reaction.Silent, reaction.Then = true, smtptest.Close
+	server := smtptest.Start(t, smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{smtptest.MAIL: {reaction}}})
+	pool := newPool(t, server, newFakeClock().use, func(c *Config) { c.MaxConnections = 1 })
+	verdicts := make(chan mail.Verdict)
+	for range 4 {
+		go func() { verdicts <- send(t, pool, "alice@receiver.example") }()
+	}
+	<-hangup.reached
+	awaitStats(t, pool, func(s Stats) bool { return s.Waiting == 3 })
+	hangup.open()
+	for range 4 {
+		if v := <-verdicts; judge(v) != relayAway {
+			t.Errorf("got %+v", v)
+		}
+	}
+}
