@@ -266,8 +266,10 @@ func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db 
 	p.serveTelemetry(ctx, s.telemetry, databaseCheck(db), queueCheck(queue))
 	p.group.Go(func() error { return delivery.run(ctx) })
 	p.group.Go(func() error {
-		mixed := s.queue.Workers == options.WorkersMixed
-		return p.reconcile(ctx, st.plane.Config, s.operator, s.sender.Address(), mixed, db, box)
+		return p.reconcile(ctx, reconciling{
+			config: st.plane.Config, operator: s.operator, from: s.sender.Address(),
+			mixed: s.queue.Workers == options.WorkersMixed, db: db, queue: queue, box: box,
+		})
 	})
 	return nil
 }

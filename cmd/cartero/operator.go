@@ -18,10 +18,12 @@ import (
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/controllers"
+	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
 	"github.com/cartero-mail/cartero/internal/options"
 	"github.com/cartero-mail/cartero/internal/outbox"
 	"github.com/cartero-mail/cartero/internal/store"
+	"github.com/cartero-mail/cartero/internal/submit"
 	"github.com/cartero-mail/cartero/internal/telemetry"
 )
 
@@ -66,7 +68,10 @@ func runOperator(ctx context.Context, c cli) (err error) {
 			return err
 		}
 		p.group.Go(func() error { return box.Run(ctx) })
-		return p.reconcile(ctx, config, o, sender.Address(), queueOpt.Workers == options.WorkersMixed, db, box)
+		return p.reconcile(ctx, reconciling{
+			config: config, operator: o, from: sender.Address(), mixed: queueOpt.Workers == options.WorkersMixed,
+			db: db, queue: queue, box: box,
+		})
 	})
 	return p.wait(ctx)
 }
@@ -88,27 +93,44 @@ func kubeConfig(o options.Operator) (*rest.Config, error) {
 	return config, nil
 }
 
+// reconciling is what the controller is made of.
+type reconciling struct {
+	config   *rest.Config
+	operator options.Operator
+	from     mail.Address
+	mixed    bool
+	db       *store.Store
+	queue    outbox.Queue
+	box      *outbox.Outbox
+}
+
 // reconcile runs the controller until ctx ends.
-func (p *process) reconcile(
-	ctx context.Context, config *rest.Config, o options.Operator, from mail.Address, mixed bool,
-	db *store.Store, box *outbox.Outbox,
-) error {
-	mgr, err := newManager(config, o, p)
+func (p *process) reconcile(ctx context.Context, r reconciling) error {
+	mgr, err := newManager(r.config, r.operator, p)
 	if err != nil {
 		return err
 	}
-	reconciler := &controllers.EmailCampaignReconciler{
-		Client:        mgr.GetClient(),
-		Reader:        mgr.GetAPIReader(),
-		Recorder:      mgr.GetEventRecorder("cartero-operator"),
-		Ledger:        db,
-		Doorbell:      box,
-		IsUnavailable: store.IsUnavailable,
-		Redact:        p.redactor.Redact,
-		DefaultFrom:   from,
-		MixedWorkers:  mixed,
+	tests, err := submit.New(submit.Config{Store: r.db, Queue: r.queue, Logger: p.logger})
+	if err != nil {
+		return err
 	}
-	err = reconciler.SetupWithManager(mgr, controllers.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles})
+	p.group.Go(func() error { return tests.Run(ctx) })
+	reconciler := &controllers.EmailCampaignReconciler{
+		Client:           mgr.GetClient(),
+		Reader:           mgr.GetAPIReader(),
+		Recorder:         mgr.GetEventRecorder("cartero-operator"),
+		Ledger:           r.db,
+		Doorbell:         r.box,
+		IsUnavailable:    store.IsUnavailable,
+		Redact:           p.redactor.Redact,
+		DefaultFrom:      r.from,
+		MixedWorkers:     r.mixed,
+		DeletionPatience: r.operator.DeletionPatience,
+		NoProgressAfter:  r.operator.NoProgressAfter,
+		TestRecipients:   r.operator.TestRecipients,
+		Mailer:           testMails{tests},
+	}
+	err = reconciler.SetupWithManager(mgr, controllers.Options{MaxConcurrentReconciles: r.operator.MaxConcurrentReconciles})
 	if err != nil {
 		return fmt.Errorf("setting up the controller: %w", err)
 	}
@@ -116,6 +138,18 @@ func (p *process) reconcile(
 		return fmt.Errorf("running the controller: %w", err)
 	}
 	return nil
+}
+
+// testMails is how the reconciler sees what takes single mails.
+type testMails struct{ service *submit.Service }
+
+// Enqueue implements controllers.Mailer.
+func (t testMails) Enqueue(ctx context.Context, mail campaign.Submission) error {
+	_, err := t.service.Enqueue(ctx, mail)
+	if errors.Is(err, submit.ErrKeyReused) { // written before the campaign or TEST_RECIPIENTS changed
+		return nil
+	}
+	return err
 }
 
 func newManager(config *rest.Config, o options.Operator, p *process) (ctrl.Manager, error) {
@@ -136,6 +170,7 @@ func newManager(config *rest.Config, o options.Operator, p *process) (ctrl.Manag
 		Metrics:                       server.Options{BindAddress: telemetry.Disabled},
 		HealthProbeBindAddress:        telemetry.Disabled,
 	}
+	opts.Cache.DefaultTransform = controllers.Slim
 	if o.WatchNamespace != "" {
 		opts.Cache.DefaultNamespaces = map[string]cache.Config{o.WatchNamespace: {}}
 	}

@@ -89,7 +89,9 @@ func defaults(t *testing.T) all {
 			Keys: []string{"key-one"}, Host: "0.0.0.0", Port: 8000, MaxBody: 128 << 20, MaxInFlight: 64,
 		},
 		Embedded:  options.Embedded{DataDir: "cartero-data"},
-		Operator:  options.Operator{LeaderElect: true, MaxConcurrentReconciles: 4},
+		Operator: options.Operator{
+			LeaderElect: true, MaxConcurrentReconciles: 4, DeletionPatience: time.Hour, NoProgressAfter: 15 * time.Minute,
+		},
 		Telemetry: options.Telemetry{LogFormat: "json", MetricsAddress: ":8080", HealthAddress: ":8081"},
 	}
 }
@@ -123,7 +125,7 @@ func TestLoad(t *testing.T) {
 				"SMTP_HELO_NAME": "mx.example.com", "WORKER_JOURNAL_SYNC": "YES", "RETRY_MAX_AGE": "72h",
 				"API_KEY": " new , old ,", "FACADE_MAX_BODY": "32MiB", "LEADER_ELECT": "0", "KUBECONFIG": kubeconfig,
 				"LOG_LEVEL": "WARNING", "LOG_FORMAT": "text", "METRICS_BIND_ADDRESS": "0", "SWEEP_INTERVAL": "1m",
-				"WATCH_NAMESPACE": "news",
+				"WATCH_NAMESPACE": "news", "DELETION_PATIENCE": "10s", "TEST_RECIPIENTS": "qa@example.com, ana@example.com",
 			}),
 			want: func(a *all) {
 				a.Database.MigrateOnStart = false
@@ -135,6 +137,8 @@ func TestLoad(t *testing.T) {
 				a.Worker.JournalSync, a.Worker.Retry.MaxAge = true, 72*time.Hour
 				a.Facade.Keys, a.Facade.MaxBody = []string{"new", "old"}, 32<<20
 				a.Operator.LeaderElect, a.Operator.Kubeconfig, a.Operator.WatchNamespace = false, kubeconfig, "news"
+				a.Operator.DeletionPatience = 10 * time.Second
+				a.Operator.TestRecipients = []string{"qa@example.com", "ana@example.com"}
 				a.Telemetry.Level, a.Telemetry.LogFormat, a.Telemetry.MetricsAddress = slog.LevelWarn, "text", "0"
 				a.Outbox.SweepInterval = time.Minute
 			},
@@ -194,7 +198,7 @@ func TestLoadRefusesEverythingAtOnce(t *testing.T) {
 		"SMTP_PASSWORD": "hunter2", "SMTP_USE_TLS": "maybe", "SMTP_FROM": "hunter2", "WORKER_LEASE": "5s",
 		"RETRY_INITIAL_BACKOFF": "5h", "API_KEY": "hunter2 hunter2", "FACADE_MAX_BODY": "lots", "WATCH_NAMESPACE": "a,b",
 		"KUBECONFIG": "/does/not/exist", "LOG_LEVEL": "loud", "METRICS_BIND_ADDRESS": "8080", "LOG_FORMAT": "xml",
-		"QUEUE_NAME_EMAIL": "a:b",
+		"QUEUE_NAME_EMAIL": "a:b", "DELETION_PATIENCE": "0s", "TEST_RECIPIENTS": "hunter2@example.com,HUNTER2@example.com",
 	}
 	var a all
 	err := a.command().Load([]string{"--smpt-server=hunter2", "stray", "--worker-concurrency=none"}, lookup(env), &bytes.Buffer{})
@@ -211,6 +215,7 @@ func TestLoadRefusesEverythingAtOnce(t *testing.T) {
   WORKER_LEASE: must be from 10s to 1h
   WORKER_CONCURRENCY: must be a whole number from 1 to 1000
   FACADE_MAX_BODY: must be a size such as 32MiB, from 1024 to 4294967296 bytes
+  DELETION_PATIENCE: must be from 1s to 720h
   LOG_LEVEL: must be debug or info or warn or error or warning
   LOG_FORMAT: must be json or text
   DATABASE_URL: must be mysql://user:password@host:port/database or sqlite://path; user and password must be percent-encoded (@ is %40, # is %23, / is %2F)
@@ -222,6 +227,7 @@ func TestLoadRefusesEverythingAtOnce(t *testing.T) {
   RETRY_INITIAL_BACKOFF: must not be longer than RETRY_MAX_BACKOFF
   API_KEY: must be visible ASCII characters without blanks, since it travels in an HTTP header
   WATCH_NAMESPACE: must be the name of one namespace: lower-case letters, digits and dashes, at most 63
+  TEST_RECIPIENTS: must be e-mail addresses such as tests@example.com, separated by commas, at most 20 and none twice
   KUBECONFIG: must be the path of a readable file
   METRICS_BIND_ADDRESS: must be host:port, :port, or 0 for none`
 	if diff := cmp.Diff(want, err.Error()); diff != "" {

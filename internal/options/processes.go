@@ -215,6 +215,12 @@ type Operator struct {
 	MaxConcurrentReconciles int
 	// Kubeconfig is a path; empty for the pod's service account.
 	Kubeconfig string
+	// DeletionPatience is how long the deletion of an EmailCampaign waits for the database.
+	DeletionPatience time.Duration
+	// NoProgressAfter is how long nobody may end while mails are to be sent before status says so.
+	NoProgressAfter time.Duration
+	// TestRecipients get test mails; at most MaxTestRecipients, none twice.
+	TestRecipients []string
 	// Embedded is set by commands that bring a control plane of their own where no kubeconfig is given.
 	Embedded bool
 }
@@ -239,7 +245,22 @@ func (o *Operator) Bind(b *Binder) {
 		Variable: "KUBECONFIG", Embedded: o.Embedded,
 		Meaning: "path of a kubeconfig; the pod's service account unless set",
 	})
+	b.Duration(&o.DeletionPatience, Spec{
+		Variable: "DELETION_PATIENCE", Default: "1h",
+		Meaning: "how long the deletion of an EmailCampaign waits for a database that is away; then the object goes, and its campaign is left running",
+	}, time.Second, 30*24*time.Hour)
+	b.Duration(&o.NoProgressAfter, Spec{
+		Variable: "NO_PROGRESS_AFTER", Default: "15m",
+		Meaning: "how long nobody may end while mails are to be sent before an EmailCampaign is Stalled with NoProgress",
+	}, time.Minute, 24*time.Hour)
+	b.List(&o.TestRecipients, Spec{
+		Variable: "TEST_RECIPIENTS",
+		Meaning:  "who gets the test mails that the annotation mail.cartero.dev/test-send-at asks for: addresses separated by commas, at most 20",
+	})
 }
+
+// MaxTestRecipients is the most addresses of TEST_RECIPIENTS.
+const MaxTestRecipients = 20
 
 // Validate implements Area.
 func (o *Operator) Validate() error {
@@ -251,12 +272,28 @@ func (o *Operator) Validate() error {
 	if !isNamespace(o.WatchNamespace) {
 		problems = append(problems, SettingError{"WATCH_NAMESPACE", accepted})
 	}
+	if !areTestRecipients(o.TestRecipients) {
+		problems = append(problems, SettingError{
+			"TEST_RECIPIENTS", "must be e-mail addresses such as tests@example.com, separated by commas, at most 20 and none twice",
+		})
+	}
 	if o.Kubeconfig != "" && !strings.ContainsRune(o.Kubeconfig, os.PathListSeparator) {
 		if info, err := os.Stat(o.Kubeconfig); err != nil || info.IsDir() {
 			problems = append(problems, SettingError{"KUBECONFIG", "must be the path of a readable file"})
 		}
 	}
 	return errors.Join(problems...)
+}
+
+func areTestRecipients(addresses []string) bool {
+	seen := map[string]bool{}
+	for _, address := range addresses {
+		if !plainAddress(address) || seen[strings.ToLower(address)] {
+			return false
+		}
+		seen[strings.ToLower(address)] = true
+	}
+	return len(addresses) <= MaxTestRecipients
 }
 
 // isNamespace accepts an empty name too: it stands for "not set".

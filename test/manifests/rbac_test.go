@@ -112,7 +112,7 @@ func TestRBAC_Operator(t *testing.T) {
 			anywhere[permission{verb: verb, group: group, resource: resource, subresource: subresource}] = true
 		}
 	}
-	grant("mail.cartero.dev", "emailcampaigns", "", "get", "list", "watch", "update", "patch")
+	grant("mail.cartero.dev", "emailcampaigns", "", "get", "list", "watch", "update", "patch", "delete")
 	grant("mail.cartero.dev", "emailcampaigns", "status", "get", "update", "patch")
 	grant("mail.cartero.dev", "emailcampaigns", "finalizers", "update")
 	grant("", "configmaps", "", "get")
