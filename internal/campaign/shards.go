@@ -21,6 +21,7 @@ const (
 // error it stops, and returns when nothing is being written any more.
 func (l *Loader) writeShards(ctx context.Context, draft Draft, list List) (Totals, error) {
 	w := newShardWriter(ctx, l.ledger, draft)
+	defer w.stop() // also if the list panics
 	jobs, recipients, err := w.read(list)
 	if written := w.wait(); written != nil {
 		return Totals{}, written
@@ -48,6 +49,7 @@ type shardWriter struct {
 
 	mu    sync.Mutex
 	first error // of a writer
+	panic any   // of a writer, for whoever recovers in the caller
 }
 
 func newShardWriter(ctx context.Context, ledger Ledger, draft Draft) *shardWriter {
@@ -62,15 +64,24 @@ func newShardWriter(ctx context.Context, ledger Ledger, draft Draft) *shardWrite
 	for range writers + 1 {
 		w.empty <- nil
 	}
+	full := w.full
 	for range writers {
-		w.group.Go(w.write)
+		w.group.Go(func() { w.write(full) })
 	}
 	return w
 }
 
 // write writes shards until there are no more, or one fails.
-func (w *shardWriter) write() {
-	for shard := range w.full {
+func (w *shardWriter) write(full <-chan Shard) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			w.mu.Lock()
+			w.panic = cause
+			w.mu.Unlock()
+			w.cancel(errors.New("writing a job panicked"))
+		}
+	}()
+	for shard := range full {
 		if err := w.ledger.WriteShard(w.ctx, shard); err != nil {
 			w.mu.Lock()
 			if w.first == nil { // the others fail because of this one
@@ -87,9 +98,21 @@ func (w *shardWriter) write() {
 // wait ends the writing, and returns the first error of it.
 func (w *shardWriter) wait() error {
 	close(w.full)
+	w.full = nil
 	w.group.Wait()
-	w.cancel(nil)
+	if w.panic != nil {
+		panic(w.panic)
+	}
 	return w.first
+}
+
+// stop ends what is left of the writing.
+func (w *shardWriter) stop() {
+	w.cancel(nil)
+	if w.full != nil {
+		close(w.full)
+		w.group.Wait()
+	}
 }
 
 // read reads the list and hands its shards to the writers.

@@ -96,6 +96,16 @@ func (p *people) Next(ctx context.Context) (campaign.Recipient, error) {
 
 func (p *people) Totals() campaign.Totals { return campaign.Totals{Duplicates: 3} }
 
+// panicking is a list that panics behind its end.
+type panicking struct{ people }
+
+func (p *panicking) Next(ctx context.Context) (campaign.Recipient, error) {
+	if p.at == p.n {
+		panic("the list")
+	}
+	return p.people.Next(ctx)
+}
+
 func load(t *testing.T, ledger *shardLedger, size int, list *people) (campaign.Record, error) {
 	t.Helper()
 	record, err := campaign.NewLoader(ledger, nil).Load(t.Context(), campaign.Draft{Key: "k", JobSize: size}, list)
@@ -229,6 +239,31 @@ func TestLoadStopsAtTheFirstError(t *testing.T) {
 		if err != nil || record.Key != "sealed by another" {
 			t.Errorf("got %+v, %v", record, err)
 		}
+	})
+	t.Run("a panic of the ledger is the caller's", func(t *testing.T) {
+		t.Parallel()
+		ledger := &shardLedger{write: func(context.Context, campaign.Shard) error { panic(broken) }}
+		defer func() {
+			if cause := recover(); cause != broken || ledger.busy.Load() != 0 { //nolint:errorlint // the value itself
+				t.Errorf("recovered %v", cause)
+			}
+		}()
+		_, err := load(t, ledger, 2, &people{n: 7})
+		t.Errorf("no panic, %v", err)
+	})
+	t.Run("a panic of the list leaves nobody writing", func(t *testing.T) {
+		t.Parallel()
+		ledger := &shardLedger{write: func(ctx context.Context, _ campaign.Shard) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		defer func() {
+			if recover() == nil || ledger.busy.Load() != 0 {
+				t.Error("not recovered, or still writing")
+			}
+		}()
+		_, err := campaign.NewLoader(ledger, nil).Load(t.Context(), campaign.Draft{Key: "k", JobSize: 1}, &panicking{people{n: 1}})
+		t.Errorf("no panic, %v", err)
 	})
 	t.Run("of the caller", func(t *testing.T) {
 		t.Parallel()
