@@ -50,6 +50,10 @@ const (
 	afterRecord    = "after the result is in the database"
 	afterFinish    = "after the job is finished, before the queue knows"
 
+	afterHold      = "after the campaign is held, before its recipient is given back"
+	afterCancel    = "after the campaign is cancelled, before its recipient's result is in the database"
+	whileThrottled = "while the rate has the next mail wait"
+
 	beforeSubmit = "before the mails are in the database"
 	afterSubmit  = "after the mails are in the database"
 )
@@ -147,6 +151,61 @@ func TestKilledWithItsNode(t *testing.T) {
 		}
 	}
 	w.expectFile(append(addresses(0, crashVictim+1), addresses(lost, crashRecipients)...))
+}
+
+// TestKilledOverAPolicy kills a worker that a rule had stop the campaign, and one that waits for the campaign's rate.
+func TestKilledOverAPolicy(t *testing.T) {
+	t.Parallel()
+	begun := each(0, crashVictim, accepted)
+	bounced := row{
+		Email: address(crashVictim), Status: "FAILED", State: "bounced", Attempts: 1, Category: mail.CategoryPolicy, Code: 550,
+	}
+	cancelled := func(email string) row { return row{Email: email, Status: "FAILED", State: "cancelled"} }
+	for _, test := range []struct {
+		point  string
+		policy campaign.Policy
+		rows   []row
+		// resumed is what they are once somebody resumed the campaign; nil for the same.
+		resumed []row
+	}{
+		{
+			point: afterHold, policy: campaign.Policy{Rules: []campaign.Rule{{Action: campaign.ActionPauseCampaign, Codes: []int{550}}}},
+			rows:    slices.Concat(begun, each(crashVictim, crashRecipients, waiting)),
+			resumed: each(0, crashRecipients, accepted),
+		},
+		{
+			point: afterCancel, policy: campaign.Policy{Rules: []campaign.Rule{{Action: campaign.ActionFailCampaign, Codes: []int{550}}}},
+			rows: slices.Concat(begun, []row{bounced}, each(crashVictim+1, crashRecipients, cancelled)),
+		},
+		{
+			point: whileThrottled, policy: campaign.Policy{Rate: campaign.Rate{Messages: 1, Period: time.Second, Burst: 1}},
+			rows: each(0, crashRecipients, accepted),
+		},
+	} {
+		t.Run(test.point, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			jobs := w.seedWith(campaign.Control{Policy: test.policy}, crashRecipients, 1000)
+			w.killAt(test.point)
+			w.recover(jobs[0], time.Now)
+			w.expect(test.rows)
+			w.expectNoJournal()
+			if test.resumed != nil {
+				if err := w.db.Resume(t.Context(), testKey, "now"); err != nil {
+					t.Fatal(err)
+				}
+				w.recover(jobs[0], time.Now)
+				w.expect(test.resumed)
+			}
+			var ledger []string
+			for _, r := range w.rows() {
+				if r.State == "accepted" {
+					ledger = append(ledger, r.Email)
+				}
+			}
+			w.expectFile(ledger)
+		})
+	}
 }
 
 func appendText(text string) func(*testing.T, string) {
@@ -253,6 +312,7 @@ func runCrashChild(point, dir string) error {
 	before := map[string]string{beforeAnnounce: "Announce", beforeRecord: "Record", beforeSubmit: "Submit"}[point]
 	after := map[string]string{
 		afterAnnounce: "Announce", afterRecord: "Record", afterFinish: "FinishJob", afterSubmit: "Submit",
+		afterHold: "HoldCampaign", afterCancel: "Cancel",
 	}[point]
 	at := func(point string) func(string) error {
 		return func(method string) error {
@@ -273,6 +333,12 @@ func runCrashChild(point, dir string) error {
 		Store: hooked, Sender: crashRelay{ledgerFile(dir), point}, Compose: compose.Compose, JournalDir: filepath.Join(dir, "journal"),
 		MaxConnections: 1, Window: crashWindow,
 		Hooks: worker.Hooks{OnResult: func(campaign.State, string) { recorded <- struct{}{} }},
+	}
+	if point == whileThrottled {
+		cfg.Rates = func(string, campaign.Rate) worker.Throttle { return &crashThrottle{} }
+	}
+	if point == afterHold || point == afterCancel { // what became of the victim is not in the database yet
+		cfg.FlushSize, cfg.FlushInterval = crashVictim, time.Hour
 	}
 	if point == beforeRecord || point == afterRecord { // a group of four: the victim's result is the last in it
 		cfg.FlushSize, cfg.FlushInterval = crashVictim+1, time.Hour
@@ -337,6 +403,18 @@ type crashRelay struct {
 	point string
 }
 
+// crashThrottle lets three mails go, and dies over the next.
+type crashThrottle struct{ taken int }
+
+func (c *crashThrottle) Take(_ context.Context, n int) (int, time.Time, time.Duration, error) {
+	if c.taken == crashVictim {
+		waitToBeKilled()
+	}
+	n = min(n, crashVictim-c.taken)
+	c.taken += n
+	return n, time.Now(), time.Millisecond, nil
+}
+
 // nextGroup is the first recipient that is not in the first group of results: those of submitted mails are not gathered.
 func nextGroup() int {
 	if os.Getenv(crashSubmitVariable) != "" {
@@ -347,6 +425,10 @@ func nextGroup() int {
 
 func (r crashRelay) Send(ctx context.Context, envelope mail.Envelope, raw []byte, beforeDot func() error) mail.Verdict {
 	switch to := envelope.To; {
+	case to == address(crashVictim) && (r.point == afterHold || r.point == afterCancel):
+		return mail.Verdict{
+			Outcome: mail.Permanent, Phase: mail.PhaseRcpt, Scope: mail.ScopeRecipient, Code: 550, Category: mail.CategoryPolicy,
+		}
 	case to == address(crashVictim) && r.point == inData:
 		waitToBeKilled()
 	case to == address(crashVictim) && (r.point == inDot || r.point == inDotAccepted):

@@ -34,6 +34,8 @@ type RetryPolicy struct {
 	GreylistDelay time.Duration
 	// HoldFor is how long a campaign is stopped whose sender or credentials the relay refuses; 0 means 5 min.
 	HoldFor time.Duration
+	// InDoubt has mails sent again of which nobody can know whether they were accepted, as mail servers do.
+	InDoubt bool
 }
 
 // relayEffect is what a transaction tells about the relay as such.
@@ -51,15 +53,20 @@ type effect struct {
 	retryAfter time.Duration
 	// detail says what the trouble is, without addresses; empty where a hold says it.
 	detail string
-	// hold stops the whole campaign.
+	// hold stops the whole campaign; end, one of campaign's End constants, cancels it.
 	hold *campaign.Hold
+	end  string
+	// action is what a rule of the campaign did; empty if none matched.
+	action campaign.Action
 	// stop ends the run, for a reason of our own: nothing more may be sent.
 	stop error
 }
 
-// decide turns the verdict on one transaction into the recipient's result and what else follows. random yields numbers
-// in [0, 1). The table is in docs/worker.md.
-func decide(v mail.Verdict, c campaign.Claimed, policy RetryPolicy, now time.Time, random func() float64) (campaign.Result, effect) {
+// decide turns the verdict on one transaction into the recipient's result and what else follows, with the first of the
+// campaign's rules that matches, or else as the table in docs/worker.md says. random yields numbers in [0, 1).
+func decide(
+	v mail.Verdict, c campaign.Claimed, policy RetryPolicy, rules []rule, now time.Time, random func() float64,
+) (campaign.Result, effect) {
 	result := campaign.Result{
 		RecipientID:  c.ID,
 		CountAttempt: true,
@@ -69,14 +76,22 @@ func decide(v mail.Verdict, c campaign.Claimed, policy RetryPolicy, now time.Tim
 		Detail:       cutDetail(v.Detail),
 		At:           now,
 	}
+	if r := matching(rules, v); r != nil {
+		return r.decide(result, v, c, policy, now, random)
+	}
 	switch {
 	case v.Outcome == mail.Sent:
 		result.State, result.Category, result.Detail = campaign.StateAccepted, "", ""
 		return result, effect{relay: relayWorks}
 	case v.Outcome == mail.Uncertain, v.Outcome != mail.Temporary && v.Outcome != mail.Permanent && v.Phase == mail.PhaseDot:
 		// A relay that loses its replies would put a whole campaign in doubt: it is given time.
-		result.State, result.Category = campaign.StateInDoubt, mail.CategoryInDoubt
-		return result, effect{relay: relayTrouble, retryAfter: v.RetryAfter, detail: result.Detail}
+		result.Category = mail.CategoryInDoubt
+		after := effect{relay: relayTrouble, retryAfter: v.RetryAfter, detail: result.Detail}
+		if policy.InDoubt {
+			return retry(result, v, c, policy, now, random), after
+		}
+		result.State = campaign.StateInDoubt
+		return result, after
 	case v.Category == mail.CategoryRelayAuth:
 		return givenBack(c.ID, now), effect{relay: relayTrouble, retryAfter: v.RetryAfter, hold: authenticationHold(v, policy, now)}
 	case v.Scope == mail.ScopeSender:
@@ -84,24 +99,21 @@ func decide(v mail.Verdict, c campaign.Claimed, policy RetryPolicy, now time.Tim
 	case v.Scope == mail.ScopeRelay:
 		return givenBack(c.ID, now), effect{relay: relayTrouble, retryAfter: v.RetryAfter, detail: result.Detail}
 	case v.Outcome == mail.Permanent:
-		result.State = campaign.StateFailed
-		if bounces(v) {
-			result.State = campaign.StateBounced
-		}
+		result.State = givenUp(v)
 		return result, effect{relay: relayWorks}
 	default:
-		return retry(result, v, c, policy, now, random)
+		after := effect{}
+		if v.Code > 0 {
+			after.relay = relayWorks
+		}
+		return retry(result, v, c, policy, now, random), after
 	}
 }
 
 // retry defers the recipient, or gives it up where attempts or time have run out.
 func retry(result campaign.Result, v mail.Verdict, c campaign.Claimed, policy RetryPolicy, now time.Time,
 	random func() float64,
-) (campaign.Result, effect) {
-	after := effect{}
-	if v.Code > 0 {
-		after.relay = relayWorks
-	}
+) campaign.Result {
 	if result.Category == "" {
 		result.Category = mail.CategoryOther
 	}
@@ -112,10 +124,10 @@ func retry(result campaign.Result, v mail.Verdict, c campaign.Claimed, policy Re
 	next := now.Add(backoff(v, c.Attempts, policy, random))
 	if c.Attempts+1 >= policy.MaxAttempts || next.Sub(first) > policy.MaxAge {
 		result.State = campaign.StateFailed
-		return result, after
+		return result
 	}
 	result.State, result.NextAttemptAt = campaign.StateDeferred, &next
-	return result, after
+	return result
 }
 
 // backoff is the wait after an attempt that followed the given number of earlier ones: a random part of the initial
@@ -139,6 +151,14 @@ func backoff(v mail.Verdict, attempts int, policy RetryPolicy, random func() flo
 // fault of its own.
 func greylisted(v mail.Verdict) bool {
 	return v.Category == mail.CategoryRateLimited && (v.Code == 450 || v.Code == 451)
+}
+
+// givenUp is the state of a recipient that was refused for good.
+func givenUp(v mail.Verdict) campaign.State {
+	if bounces(v) {
+		return campaign.StateBounced
+	}
+	return campaign.StateFailed
 }
 
 // bounces reports whether a permanent refusal is about the mailbox rather than about our mail.

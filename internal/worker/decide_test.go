@@ -187,7 +187,7 @@ func TestDecide(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			claimed := campaign.Claimed{ID: "r", Attempts: test.attempts, FirstAttemptAt: test.first}
-			got, after := decide(test.verdict, claimed, testPolicy(), testNow, func() float64 { return 0.5 })
+			got, after := decide(test.verdict, claimed, testPolicy(), nil, testNow, func() float64 { return 0.5 })
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("result (-want +got):\n%s", diff)
 			}

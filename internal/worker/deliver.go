@@ -56,10 +56,15 @@ func (w *Worker) deliver(t task) {
 	case t.run.ctx.Err() != nil, wait > 0, !t.claim.valid(now):
 		result = givenBack(t.recipient.ID, now)
 	default:
-		result, after = w.attempt(t)
+		p := t.run.policy.Load()
+		result, after = w.attempt(t, p)
+		t.run.watchShares(p, result, &after)
 	}
 	if result.State == campaign.StatePending {
 		t.run.again.Store(true)
+	}
+	if after.end != "" { // before the claim may close, for the run waits for it from then on
+		t.run.endCampaign(after.end)
 	}
 	w.report(t.claim, result)
 
@@ -82,7 +87,7 @@ func (w *Worker) report(c *claim, result campaign.Result) {
 }
 
 // attempt renders and sends one mail, and decides.
-func (w *Worker) attempt(t task) (campaign.Result, effect) {
+func (w *Worker) attempt(t task, p *policy) (campaign.Result, effect) {
 	envelope, raw, err := w.compose(t)
 	if err != nil {
 		return campaign.Result{
@@ -98,12 +103,16 @@ func (w *Worker) attempt(t task) (campaign.Result, effect) {
 	w.cfg.Hooks.OnSend(now.Sub(began), verdict.Outcome)
 	if d.veto != nil && verdict.Outcome != mail.Sent && verdict.Outcome != mail.Uncertain {
 		after := effect{}
-		if !errors.Is(d.veto, errLeaseLost) { // the journal is at fault: nothing may be sent without it
+		if !errors.Is(d.veto, errLeaseLost) && !errors.Is(d.veto, errSteered) { // the journal is at fault: nothing may be sent without it
 			after.stop = d.veto
 		}
 		return givenBack(t.recipient.ID, now), after
 	}
-	return decide(verdict, t.recipient, w.cfg.Retry, now, w.cfg.Random)
+	result, after := decide(verdict, t.recipient, p.retry, p.rules, now, w.cfg.Random)
+	if after.action != "" {
+		w.cfg.Hooks.OnRule(after.action)
+	}
+	return result, after
 }
 
 // dialogue is one call of the Sender.
@@ -133,12 +142,14 @@ func (d *dialogue) send(envelope mail.Envelope, raw []byte) (verdict mail.Verdic
 	return d.w.cfg.Sender.Send(d.w.hard, envelope, raw, d.beforeDot)
 }
 
-// beforeDot is the last moment at which nothing is sent yet: it lets the dot go only under a lease that holds, and
-// once the journal knows of it.
+// beforeDot is the last moment at which nothing is sent yet: it lets the dot go only under a lease that holds, not long
+// after the campaign was stopped, and once the journal knows of it.
 func (d *dialogue) beforeDot() error {
-	switch {
-	case !d.task.claim.valid(d.w.cfg.Now()):
+	switch now := d.w.cfg.Now(); {
+	case !d.task.claim.valid(now):
 		d.veto = errLeaseLost
+	case !d.task.run.mayDot(now):
+		d.veto = errSteered
 	default:
 		d.veto = d.task.claim.journal.dot(d.task.recipient.ID)
 	}

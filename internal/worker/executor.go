@@ -17,6 +17,7 @@ import (
 // Why a run ends before its job does, with nothing wrong: the outbox rings the job again.
 var (
 	errHeld      = errors.New("the campaign is held")
+	errSteered   = errors.New("the campaign may not send now")
 	errRelayAway = errors.New("the relay is away")
 )
 
@@ -33,9 +34,17 @@ type run struct {
 	cancel context.CancelCauseFunc
 	began  time.Time
 	claims []*claim
+	// policy follows the campaign.
+	policy atomic.Pointer[policy]
 	// again: somebody was given back, and may be claimed again by this run.
 	again   atomic.Bool
 	holding sync.Once
+	// ends is under way while the run cancels its campaign, ending makes that one time, and endErr is how it went.
+	ends   sync.WaitGroup
+	ending sync.Once
+	endErr error
+	// lastDot is until when final dots may go out (UnixNano); 0 while the run was not ended from outside.
+	lastDot atomic.Int64
 	// noted: the log says that the relay is away.
 	noted bool
 }
@@ -56,6 +65,9 @@ func (w *Worker) HandleJob(ctx context.Context, jobID string) (campaign.JobProgr
 	if err != nil {
 		return campaign.JobProgress{}, fmt.Errorf("reading the job: %w", err)
 	}
+	if job, err = w.endHalfCancelled(ctx, job); err != nil {
+		return campaign.JobProgress{Status: job.Status}, err
+	}
 	if !job.Runnable(w.cfg.Now()) || w.legacyHeld(job) {
 		progress := campaign.JobProgress{Status: job.Status}
 		if job.Hold != nil {
@@ -68,6 +80,8 @@ func (w *Worker) HandleJob(ctx context.Context, jobID string) (campaign.JobProgr
 	}
 
 	r := w.newRun(ctx, job)
+	w.watched.add(r)
+	defer w.watched.remove(r)
 	runErr := r.all() //nolint:contextcheck // it has ctx in r; a hold is written even when ctx is done
 	finishCtx, cancel := context.WithTimeout(w.hard, storeTimeout)
 	defer cancel()
@@ -123,6 +137,7 @@ func (w *Worker) newRun(ctx context.Context, job campaign.Job) *run {
 		r.from = w.cfg.From
 	}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
+	r.follow(job)
 	return r
 }
 
@@ -154,9 +169,12 @@ func (r *run) all() error {
 		}
 	}
 	r.settle()
+	r.ends.Wait()
 	r.noteWorks()
 	switch cause := context.Cause(r.ctx); {
-	case cause == nil, errors.Is(cause, errHeld), errors.Is(cause, errRelayAway), errors.Is(cause, ErrStopped):
+	case r.endErr != nil:
+		return r.endErr
+	case cause == nil, errors.Is(cause, errHeld), errors.Is(cause, errSteered), errors.Is(cause, errRelayAway), errors.Is(cause, ErrStopped):
 		return nil
 	default:
 		return cause
@@ -233,12 +251,12 @@ func (r *run) settle() {
 // unannounced.
 func (r *run) feed(c *claim, rows []campaign.Claimed) (leftover bool) {
 	for len(rows) > 0 {
-		n, ok := r.mayAnnounce(c)
+		allotted, ok := r.mayAnnounce(c, len(rows))
 		if !ok {
 			return true
 		}
-		n = min(n, len(rows))
-		announced, err := r.announce(c, rows[:n])
+		n := allotted.n
+		announced, err := r.announce(c, rows[:n], allotted)
 		if err != nil {
 			r.cancel(err)
 			return true
@@ -252,25 +270,29 @@ func (r *run) feed(c *claim, rows []campaign.Claimed) (leftover bool) {
 	return leftover
 }
 
-// mayAnnounce waits until a mail may be sent, and returns how many may be announced at once.
-func (r *run) mayAnnounce(c *claim) (window int, ok bool) {
+// mayAnnounce waits until a mail may be sent, and returns how many of the recipients left may be announced at once.
+func (r *run) mayAnnounce(c *claim, left int) (allotted allotment, ok bool) {
 	if !r.awaitRelay() || r.w.reporter.wait(r.ctx) != nil {
-		return 0, false
+		return allotment{}, false
+	}
+	window := r.w.cfg.Window
+	if _, _, downAt := r.w.relay.state(r.w.cfg.Now()); !downAt.IsZero() {
+		window = 1 // try the water
+	}
+	// The campaign's rate first: whoever waits for it must not have a turn that others wait for.
+	if allotted, ok = r.awaitRate(min(window, left)); !ok {
+		return allotment{}, false
 	}
 	if r.w.cfg.Pacer != nil {
 		if err := r.awaitTurn(); err != nil {
 			if r.ctx.Err() == nil {
 				r.cancel(fmt.Errorf("waiting for the mail's turn: %w", err))
 			}
-			return 0, false
+			return allotment{}, false
 		}
 	}
 	r.noteWorks()
-	window = r.w.cfg.Window
-	if _, _, downAt := r.w.relay.state(r.w.cfg.Now()); !downAt.IsZero() {
-		window = 1 // try the water
-	}
-	return window, r.ctx.Err() == nil && c.valid(r.w.cfg.Now())
+	return allotted, r.ctx.Err() == nil && c.valid(r.w.cfg.Now())
 }
 
 // awaitTurn waits for the pace. Of the runs without a priority one waits at a time: whoever has one waits behind one mail,
@@ -287,8 +309,9 @@ func (r *run) awaitTurn() error {
 	return r.w.cfg.Pacer.Wait(r.ctx)
 }
 
-// announce marks one window and hands out whom the database let through. It returns how many those were.
-func (r *run) announce(c *claim, rows []campaign.Claimed) (int, error) {
+// announce marks one window and hands out whom the database let through, each when its turn has come. It returns how many
+// those were.
+func (r *run) announce(c *claim, rows []campaign.Claimed, allotted allotment) (int, error) {
 	ids := make([]string, len(rows))
 	for i, row := range rows {
 		ids[i] = row.ID
@@ -309,8 +332,9 @@ func (r *run) announce(c *claim, rows []campaign.Claimed) (int, error) {
 	for _, id := range allowed {
 		set[id] = true
 	}
-	for _, row := range rows {
+	for i, row := range rows {
 		if set[row.ID] {
+			allotted.await(r.ctx, i)
 			r.hand(task{run: r, claim: c, recipient: row})
 		}
 	}

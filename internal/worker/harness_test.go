@@ -133,9 +133,16 @@ func address(i int) string { return fmt.Sprintf("r%04d@example.com", i) }
 // seed writes and seals a campaign, and returns its jobs' ids.
 func (w *world) seed(recipients, jobSize int) []string {
 	w.t.Helper()
+	return w.seedWith(campaign.Control{}, recipients, jobSize)
+}
+
+// seedWith is seed for a campaign that is steered so.
+func (w *world) seedWith(control campaign.Control, recipients, jobSize int) []string {
+	w.t.Helper()
 	ctx := w.t.Context()
 	_, err := w.db.Open(ctx, campaign.Draft{
-		Key: testKey, Origin: campaign.OriginKubernetes, ListHash: "list", JobSize: jobSize, CreatedAt: time.Now(),
+		Control: control,
+		Key:     testKey, Origin: campaign.OriginKubernetes, ListHash: "list", JobSize: jobSize, CreatedAt: time.Now(),
 		Content: campaign.Content{From: mail.Address{Name: "Shop", Address: testFrom}, Subject: "Spring", Text: "Hello"},
 	})
 	if err != nil {

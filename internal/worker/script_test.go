@@ -200,6 +200,15 @@ func (s *hookedStore) FinishJob(ctx context.Context, id string, now time.Time) (
 	return call(s, "FinishJob", func() (campaign.JobProgress, error) { return s.Store.FinishJob(ctx, id, now) })
 }
 
+func (s *hookedStore) Runnable(ctx context.Context, ids []string, now time.Time) (map[string]int, error) {
+	return call(s, "Runnable", func() (map[string]int, error) { return s.Store.Runnable(ctx, ids, now) })
+}
+
+func (s *hookedStore) Cancel(ctx context.Context, key, reason string, now time.Time) error {
+	_, err := call(s, "Cancel", none(func() error { return s.Store.Cancel(ctx, key, reason, now) }))
+	return err
+}
+
 func (s *hookedStore) HoldCampaign(ctx context.Context, key string, hold campaign.Hold) error {
 	_, err := call(s, "HoldCampaign", none(func() error { return s.Store.HoldCampaign(ctx, key, hold) }))
 	return err

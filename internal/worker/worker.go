@@ -51,6 +51,12 @@ type Hooks struct {
 	OnSend func(took time.Duration, outcome mail.Outcome)
 	// OnRescue is told the recipients whose lease ran out: given back, or put in doubt.
 	OnRescue func(released, inDoubt int)
+	// OnThrottled is told how long a run waited for its campaign's rate.
+	OnThrottled func(waited time.Duration)
+	// OnRule is told what a rule of a failure policy did with a refused mail.
+	OnRule func(action campaign.Action)
+	// OnAbort is told that an abort policy was exceeded, and whether it ends the campaign or pauses it.
+	OnAbort func(ends bool)
 }
 
 // Config is what a Worker is made of. Store, Sender, Compose and JournalDir are required; every other zero value means
@@ -62,6 +68,9 @@ type Config struct {
 	Compose func(mail.Message) ([]byte, error)
 	// Pacer is asked before each mail; nil sends as fast as the relay takes.
 	Pacer Pacer
+	// Rates returns the rate of a campaign, which the worker asks before it announces recipients; the same arguments mean
+	// the same rate. nil sends as if no campaign had one.
+	Rates func(key string, rate campaign.Rate) Throttle
 	// From is the sender of campaigns that name none, and of jobs that legacy programs wrote.
 	From mail.Address
 	// JournalDir holds the journal and must outlive the process; it may be shared by processes on one machine.
@@ -101,6 +110,10 @@ type Worker struct {
 	reporter *reporter
 	relay    *relay
 	notes    *notes
+	watched  *watched
+	guard    *guard
+	// ending holds one element while a campaign that was left half cancelled is ended.
+	ending chan struct{}
 	// tasks are announced recipients for the deliverers; those of jobs with a priority are urgent, and come first.
 	tasks  chan task
 	urgent chan task
@@ -132,7 +145,9 @@ func New(cfg Config) (*Worker, error) {
 	open := &claims{byToken: map[string]*claim{}}
 	w := &Worker{
 		cfg: cfg, journal: journal, claims: open, reporter: newReporter(cfg, open),
-		relay: &relay{random: cfg.Random}, notes: &notes{at: map[string]time.Time{}}, tasks: make(chan task), urgent: make(chan task), turn: make(chan struct{}, 1),
+		relay: &relay{random: cfg.Random}, notes: &notes{at: map[string]time.Time{}},
+		watched: newWatched(), guard: &guard{samples: map[string]*sample{}}, ending: make(chan struct{}, 1),
+		tasks: make(chan task), urgent: make(chan task), turn: make(chan struct{}, 1),
 	}
 	w.stopping, w.stop = context.WithCancel(context.Background())
 	w.hard, w.kill = context.WithCancel(context.Background())
@@ -180,6 +195,7 @@ func (c *Config) setDefaults() {
 		MaxAge:         cmp.Or(c.Retry.MaxAge, 48*time.Hour),
 		GreylistDelay:  cmp.Or(c.Retry.GreylistDelay, 5*time.Minute),
 		HoldFor:        cmp.Or(c.Retry.HoldFor, 5*time.Minute),
+		InDoubt:        c.Retry.InDoubt,
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -190,14 +206,27 @@ func (c *Config) setDefaults() {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.Hooks.OnResult == nil {
-		c.Hooks.OnResult = func(campaign.State, string) {}
+	c.Hooks.setDefaults()
+}
+
+func (h *Hooks) setDefaults() {
+	if h.OnResult == nil {
+		h.OnResult = func(campaign.State, string) {}
 	}
-	if c.Hooks.OnSend == nil {
-		c.Hooks.OnSend = func(time.Duration, mail.Outcome) {}
+	if h.OnSend == nil {
+		h.OnSend = func(time.Duration, mail.Outcome) {}
 	}
-	if c.Hooks.OnRescue == nil {
-		c.Hooks.OnRescue = func(int, int) {}
+	if h.OnRescue == nil {
+		h.OnRescue = func(int, int) {}
+	}
+	if h.OnThrottled == nil {
+		h.OnThrottled = func(time.Duration) {}
+	}
+	if h.OnRule == nil {
+		h.OnRule = func(campaign.Action) {}
+	}
+	if h.OnAbort == nil {
+		h.OnAbort = func(bool) {}
 	}
 }
 
@@ -227,6 +256,7 @@ func (w *Worker) Start(ctx context.Context) error {
 	w.actors.Go(func() { w.reporter.run(w.hard) })
 	w.actors.Go(func() { w.renewLoop(w.hard) })
 	w.actors.Go(func() { w.rescueLoop(w.hard) })
+	w.actors.Go(func() { w.watchLoop(w.hard) })
 	for range w.cfg.MaxConnections {
 		w.actors.Go(w.deliverLoop)
 	}

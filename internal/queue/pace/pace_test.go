@@ -32,6 +32,15 @@ func newServer(t *testing.T) *server {
 
 func (s *server) pacer(t *testing.T, interval time.Duration) *Pacer {
 	t.Helper()
+	pacer, err := New(s.client(t), "smtp.example.com/user", interval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pacer
+}
+
+func (s *server) client(t *testing.T) redis.UniversalClient {
+	t.Helper()
 	client := redis.NewClient(&redis.Options{
 		Addr: "127.0.0.1:0", Protocol: 2, DisableIdentity: true, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 		Dialer: func(context.Context, string, string) (net.Conn, error) {
@@ -42,11 +51,7 @@ func (s *server) pacer(t *testing.T, interval time.Duration) *Pacer {
 		},
 	})
 	t.Cleanup(func() { _ = client.Close() })
-	pacer, err := New(client, "smtp.example.com/user", interval)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pacer
+	return client
 }
 
 func TestMain(m *testing.M) {

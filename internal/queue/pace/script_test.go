@@ -15,7 +15,8 @@ import (
 	"github.com/cartero-mail/cartero/internal/queue/redistest"
 )
 
-// TestSlots runs the scripts on each server: slots are an interval apart whoever asks, and the last ones can be given back.
+// TestSlots runs the scripts on each server: slots are an interval apart whoever asks, turns as far as the burst allows, and
+// the last ones can be given back.
 func TestSlots(t *testing.T) {
 	t.Parallel()
 	servers := map[string]func(t *testing.T) string{
@@ -56,6 +57,7 @@ func TestSlots(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = client.Close() })
 			testSlots(t, client)
+			testTurns(t, client, "test-"+uuid.NewString())
 		})
 	}
 }
