@@ -59,7 +59,7 @@ type negotiatedAuth struct {
 // Start implements smtp.Auth of go-mail.
 func (a *negotiatedAuth) Start(server *gosmtp.ServerInfo) (string, []byte, error) {
 	a.started = true
-	safe, clear := server.TLS || a.loopback, false
+	safe, exposed := server.TLS || a.loopback, false
 	for _, mechanism := range mechanisms {
 		switch {
 		case !slices.ContainsFunc(server.Auth, func(s string) bool { return strings.EqualFold(s, mechanism) }):
@@ -69,13 +69,13 @@ func (a *negotiatedAuth) Start(server *gosmtp.ServerInfo) (string, []byte, error
 		case strings.HasSuffix(mechanism, "-PLUS") && !bindable(a.state):
 			continue
 		case !safe && (mechanism == "PLAIN" || mechanism == "LOGIN" || mechanism == mechanismXOAUTH2):
-			clear = true
+			exposed = true
 			continue
 		}
 		a.chosen = a.client(mechanism)
 		return a.chosen.Start(server)
 	}
-	if clear {
+	if exposed {
 		return "", nil, errCleartextAuth
 	}
 	return "", nil, errNoAuthOffered

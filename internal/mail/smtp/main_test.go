@@ -2,6 +2,8 @@ package smtp
 
 import (
 	"context"
+	"log"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,7 +15,15 @@ import (
 	"github.com/cartero-mail/cartero/internal/mail/smtp/smtptest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if roundTrip := os.Getenv(sinkVariable); roundTrip != "" {
+		if err := runSink(roundTrip); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // shortly is a timeout that a test waits out; patience is one that it must never reach.
 const (

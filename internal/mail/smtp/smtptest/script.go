@@ -103,7 +103,7 @@ type Script struct {
 	React func(step Step, recipient string) *Reaction
 	// MaxSessions, if not 0, is the most sessions at a time; further ones get 421.
 	MaxSessions int
-	// Discard keeps no ledger: for benchmarks.
+	// Discard keeps no ledger, and has no reactions to bodies: for benchmarks.
 	Discard bool
 	// OnEntry is called for each final dot, before the reply: a process that may be killed writes its ledger there.
 	OnEntry func(Entry)
