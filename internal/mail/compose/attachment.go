@@ -131,7 +131,7 @@ func validContentID(id string) bool {
 // fileName is the parameter of Content-Disposition: quoted where it is short ASCII, else as RFC 2231 has it, in pieces
 // that fit on a line each.
 func fileName(name string) string {
-	const short = 60
+	const short = 54
 	if len(name) <= short && isPrintable(name) {
 		return ";\r\n filename=\"" + strings.ReplaceAll(name, `"`, `\"`) + `"`
 	}

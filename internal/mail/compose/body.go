@@ -14,6 +14,7 @@ type entity struct {
 	header string
 	// template is the content of a body; data that of an attachment, in base64 already.
 	template *render.Template
+	encoding encoding
 	data     []byte
 	// subtype and parts are those of a multipart; parameter is one more of its content type's.
 	subtype, parameter string
@@ -56,9 +57,10 @@ func together(subtype, parameter string, parts []entity) entity {
 }
 
 func bodyOf(media string, t *render.Template) entity {
+	e := encodingOf(t)
 	return entity{
-		header:   "Content-Transfer-Encoding: " + string(encodingOf(t)) + "\r\nContent-Type: " + media + "; charset=UTF-8\r\n",
-		template: t,
+		header:   "Content-Transfer-Encoding: " + string(e) + "\r\nContent-Type: " + media + "; charset=UTF-8\r\n",
+		template: t, encoding: e,
 	}
 }
 
@@ -75,22 +77,22 @@ func (b *builder) entity(e entity) {
 		b.write("--" + boundary + "--\r\n")
 		return
 	}
-	b.write(e.header + "\r\n")
+	b.write(e.header)
+	b.write("\r\n")
 	if e.template == nil {
 		b.pending = append(b.pending, e.data...)
 		return
 	}
-	b.leaf(e.template)
+	b.leaf(e.template, e.encoding)
 }
 
 // leaf writes a body: encoded at once where it is the same for all.
-func (b *builder) leaf(t *render.Template) {
-	encoding := encodingOf(t)
+func (b *builder) leaf(t *render.Template, encoding encoding) {
 	text, isConstant := t.Constant()
 	switch {
 	case isConstant && encoding == encodingQP:
 		var w qpWriter
-		w.begin(slices.Grow(b.pending, len(text)+len(text)/16+64), nil)
+		w.begin(slices.Grow(b.pending, len(text)+len(text)/8+64), nil)
 		w.write(text, false)
 		b.pending = w.end()
 	case isConstant:
@@ -102,10 +104,12 @@ func (b *builder) leaf(t *render.Template) {
 		}
 		b.add(p)
 	default:
-		b.add(piece{kind: base64Body, template: t})
+		p := piece{kind: base64Body, template: t}
 		for _, literal := range t.Literals() {
+			p.literals = append(p.literals, normalize(literal))
 			b.template.size += len(literal) * 3 / 2
 		}
+		b.add(p)
 	}
 }
 

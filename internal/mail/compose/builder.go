@@ -88,7 +88,7 @@ func (b *builder) subject() field {
 	t := b.template.program.Subject()
 	text, ok := t.Constant()
 	if !ok {
-		return field{"Subject", piece{kind: subjectField, template: t}}
+		return field{"Subject", piece{kind: subjectField, template: t, literals: t.Literals()}}
 	}
 	line := appendUnstructured([]byte("Subject: "), len("Subject: "), appendClean(nil, text))
 	return field{"Subject", piece{data: append(line, crlf...)}}
@@ -110,7 +110,7 @@ func (b *builder) extra() ([]field, error) {
 		seen[key] = struct{}{}
 		text, ok := h.Value.Constant()
 		if !ok {
-			fields = append(fields, field{h.Name, piece{kind: extraField, name: h.Name, template: h.Value}})
+			fields = append(fields, field{h.Name, piece{kind: extraField, name: h.Name, template: h.Value, literals: h.Value.Literals()}})
 			continue
 		}
 		line, err := appendValue(nil, h.Name, appendClean(nil, text))
@@ -209,10 +209,9 @@ func encodingOf(t *render.Template) encoding {
 	escaped, size := 0, 0
 	for _, text := range t.Literals() {
 		size += len(text)
+		escaped += strings.Count(text, "=")
 		for i := range len(text) {
-			if c := text[i]; c >= 0x80 || c == '=' {
-				escaped++
-			}
+			escaped += int(text[i] >> 7)
 		}
 	}
 	if escaped*6 > size {

@@ -3,6 +3,7 @@ package compose
 import (
 	"bytes"
 	"encoding/base64"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/cartero-mail/cartero/internal/render"
@@ -96,10 +97,12 @@ func (w *qpWriter) write(text string, escape bool) {
 		c := text[i]
 		switch {
 		case table[c]:
-			from := i
-			for i++; i < len(text) && table[text[i]]; i++ {
+			end := i + 1
+			for end < len(text) && table[text[end]] {
+				end++
 			}
-			w.keep(text[from:i])
+			w.keep(text[i:end])
+			i = end
 		case c == '\r' || c == '\n':
 			if i++; c == '\r' && i < len(text) && text[i] == '\n' {
 				i++
@@ -183,8 +186,13 @@ func (w *qpWriter) guardBlank() {
 
 // appendBase64 appends octets in base64, in lines of 76, the last without its line break.
 func appendBase64(dst, src []byte) []byte {
+	lines := len(src) / base64Line
+	dst = slices.Grow(dst, base64.StdEncoding.EncodedLen(len(src))+2*lines+2)
 	for len(src) > base64Line {
-		dst = append(base64.StdEncoding.AppendEncode(dst, src[:base64Line]), '\r', '\n')
+		n := len(dst)
+		dst = dst[:n+78]
+		base64.StdEncoding.Encode(dst[n:], src[:base64Line])
+		dst[n+76], dst[n+77] = '\r', '\n'
 		src = src[base64Line:]
 	}
 	return base64.StdEncoding.AppendEncode(dst, src)
@@ -198,8 +206,8 @@ type textWriter struct {
 	lines bool
 }
 
-// Literal implements render.Sink.
-func (w *textWriter) Literal(index int) { w.Value(w.literals[index], false) }
+// Literal implements render.Sink. The literals are as lines wants them.
+func (w *textWriter) Literal(index int) { w.buf = append(w.buf, w.literals[index]...) }
 
 // Value implements render.Sink.
 func (w *textWriter) Value(value string, escape bool) {

@@ -47,6 +47,8 @@ type piece struct {
 	name     string
 	template *render.Template
 	segments []segment
+	// literals are the template's constant texts, with CRLF in a body.
+	literals []string
 }
 
 // NewTemplate compiles a content. Errors are of type *InvalidError; where a template is at fault, they wrap one of
@@ -138,7 +140,7 @@ func (t *Template) append(dst []byte, p *piece, s *state, to *Recipient) ([]byte
 		}
 		return dst, nil
 	case base64Body:
-		if err := s.render(p.template, true); err != nil {
+		if err := s.render(p, true); err != nil {
 			return nil, err
 		}
 		return appendBase64(dst, s.text.buf), nil
@@ -172,7 +174,7 @@ func (t *Template) appendField(dst []byte, p *piece, s *state, to *Recipient) ([
 	case unsubscribeField:
 		return t.appendUnsubscribe(dst, to)
 	}
-	if err := s.render(p.template, false); err != nil {
+	if err := s.render(p, false); err != nil {
 		return nil, err
 	}
 	s.clean = appendClean(s.clean[:0], s.text.buf)
@@ -183,10 +185,10 @@ func (t *Template) appendField(dst []byte, p *piece, s *state, to *Recipient) ([
 	return appendValue(dst, p.name, text)
 }
 
-// render renders a template into the state's text.
-func (s *state) render(t *render.Template, lines bool) error {
-	s.text = textWriter{buf: s.text.buf[:0], literals: t.Literals(), lines: lines}
-	err := t.Execute(&s.values, &s.text)
+// render renders a piece's template into the state's text.
+func (s *state) render(p *piece, lines bool) error {
+	s.text = textWriter{buf: s.text.buf[:0], literals: p.literals, lines: lines}
+	err := p.template.Execute(&s.values, &s.text)
 	s.text.literals = nil
 	if err != nil {
 		return rendering(err)

@@ -1,0 +1,400 @@
+package compose
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/mail/smtp"
+	"github.com/cartero-mail/cartero/internal/mail/smtp/smtptest"
+	"github.com/cartero-mail/cartero/internal/render"
+)
+
+// everything is a content that puts variables wherever they can stand.
+func everything(change ...func(*mail.Content)) mail.Content {
+	c := mail.Content{
+		From: mail.Address{Name: "Noticias", Address: "news@sender.example"}, Subject: "{{a}} for {{b}}{{^b}}nobody{{/b}}",
+		Text: "{{a}}\n.{{b}}\n{{a}}{{b}} \n{{#a}}\n  {{.}}\n{{/a}}" + strings.Repeat("a line of some length, {{b}}, ", 5) + "\n.\n{{c}}",
+		HTML: "<p title=\"{{a}}\">{{{b}}}</p> {{c}}\n" + strings.Repeat("<b>{{a}}</b>", 9) + "<a href=\"{{unsubscribeURL}}\">", Mustache: true, OneClick: true,
+		Headers: map[string]string{"X-A": "{{a}}", "X-B": "<https://x.example/{{b}}>"}, ListID: "news.sender.example", AutoSubmitted: true,
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	return c
+}
+
+var everyField = []string{
+	"Auto-Submitted", "Content-Type", "Date", "From", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post", "MIME-Version", "Message-ID", "Subject", "To",
+	"X-A", "X-B",
+}
+
+// checkTemplate composes one mail and holds it to what the templates render to.
+func checkTemplate(t *testing.T, template *Template, to Recipient) {
+	t.Helper()
+	m, err := template.Append(nil, to)
+	if err != nil {
+		var refused *InvalidError
+		if !errors.As(err, &refused) || !utf8.ValidString(err.Error()) {
+			t.Fatalf("an error of another kind: %v", err)
+		}
+		for _, value := range to.Variables {
+			if len(value) > 3 && strings.Contains(err.Error(), value) {
+				t.Fatalf("the error quotes a value: %v", err)
+			}
+		}
+		return
+	}
+	if m.SMTPUTF8 {
+		t.Fatal("needs SMTPUTF8")
+	}
+	checkWire(t, m.Raw)
+	if diff := cmp.Diff(everyField, fieldNames(m.Raw)); diff != "" {
+		t.Fatalf("header fields (-want +got):\n%s\n%s", diff, m.Raw)
+	}
+	want, err := template.Program().Render(to.variables())
+	if err != nil {
+		t.Fatalf("Render fails, Append does not: %v", err)
+	}
+	ended := to // each value has its line ends made CRLF, and its characters valid, on its own
+	ended.Name, ended.Variables = normalize(to.Name), map[string]string{}
+	for name, text := range to.Variables {
+		ended.Variables[name] = normalize(text)
+	}
+	lines, err := template.Program().Render(ended.variables())
+	if strings.ContainsAny(ended.Variables["a"]+ended.Variables["b"], "\r\n") {
+		t.Fatal("a header field was broken")
+	}
+	if err != nil {
+		t.Fatalf("Render fails, Append does not: %v", err)
+	}
+	p := parse(t, m.Raw)
+	wantBodies := map[string]string{"text/plain": normalize(lines.Text), "text/html": normalize(lines.HTML)}
+	if diff := cmp.Diff(wantBodies, p.bodies); diff != "" {
+		t.Fatalf("bodies (-want +got):\n%s\n%s", diff, m.Raw)
+	}
+	if got := decodeHeader(t, p.header.Get("Subject")); got != clean(want.Subject) {
+		t.Fatalf("subject %q became %q", want.Subject, got)
+	}
+	if got := p.header.Get("List-Unsubscribe"); got != "<"+to.UnsubscribeURL+">" {
+		t.Fatalf("List-Unsubscribe is %q", got)
+	}
+	again, err := template.Append([]byte("kept"), to)
+	if err != nil || !bytes.Equal(again.Raw, append([]byte("kept"), m.Raw...)) {
+		t.Fatalf("the same mail became other bytes, or: %v", err)
+	}
+}
+
+// TestTemplates: whatever the variables hold, the mail is what was meant.
+func TestTemplates(t *testing.T) {
+	t.Parallel()
+	latin, err := NewTemplate(everything())
+	if err != nil {
+		t.Fatal(err)
+	}
+	japanese, err := NewTemplate(everything(func(c *mail.Content) {
+		c.Text += strings.Repeat("こんにちは世界。", 20)
+		c.HTML += strings.Repeat("こんにちは世界。\n", 30)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(8, 22))
+	pieces := []string{
+		"word", " ", ".", "\n", "\r\n", "\r", "\t", "=", "==", "ñ", "世界", "🎉", "<b>&\"'", "--=_mixed-", "\x00", "\u2028", "{{a}}", "=?utf-8?q?x?=", "=20", " \n",
+		strings.Repeat("x", 80), strings.Repeat("é", 40), "From ",
+	}
+	value := func() string {
+		var b strings.Builder
+		for range random.IntN(7) {
+			b.WriteString(pieces[random.IntN(len(pieces))])
+		}
+		return b.String()
+	}
+	for i := range 4000 {
+		to := newRecipient()
+		to.Name, to.UnsubscribeURL = value(), "https://x.example/u/"+strconv.Itoa(i)
+		to.Variables = map[string]string{"a": value(), "c": value()}
+		if i%5 > 0 {
+			to.Variables["b"] = value()
+		} else {
+			delete(to.Variables, "b")
+		}
+		if i%2 == 0 { // what a header refuses is tried elsewhere
+			for name, text := range to.Variables {
+				to.Variables[name] = strings.NewReplacer("\r", "", "\n", "", "\x00", "").Replace(text)
+			}
+		}
+		checkTemplate(t, latin, to)
+		checkTemplate(t, japanese, to)
+	}
+}
+
+func FuzzTemplateValues(f *testing.F) {
+	template, err := NewTemplate(everything())
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{
+		"x", "x\r\nBcc: eve@x.example", "\x00", ".\r\n", "\n.\n", "=?utf-8?q?=0D=0ABcc:_x?=", "--=_alternative-2b8f77669d937cb9--", strings.Repeat("x", 1200),
+		" ", "\xff", "\u2028", "<script>", "> Bcc: x", "a>, <mailto:x",
+	} {
+		f.Add(seed, "b", "name", "/u")
+		f.Add("a", seed, seed, "/u")
+		f.Add("a", "b", "name", seed)
+	}
+	f.Fuzz(func(t *testing.T, a, b, name, path string) {
+		to := newRecipient()
+		to.Name, to.UnsubscribeURL, to.Variables = name, "https://x.example"+path, map[string]string{"a": a, "b": b, "c": a + b}
+		checkTemplate(t, template, to)
+	})
+}
+
+// TestLinesOfBodies: quoted-printable keeps its lines, wherever a value ends one.
+func TestLinesOfBodies(t *testing.T) {
+	t.Parallel()
+	for size := range 160 {
+		template, err := NewTemplate(everything(func(c *mail.Content) {
+			c.Text = "Hello {{a}} and{{c}}.\n " + strings.Repeat("y", 74) + "{{c}}\n" + strings.Repeat("z", 71) + " {{a}}{{c}}{{c}}\n{{a}} \n"
+			c.HTML = ""
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, blank := range []string{"", " ", "\t"} {
+			to := newRecipient()
+			to.Variables = map[string]string{"a": strings.Repeat("x", size) + blank, "b": "b", "c": blank}
+			m, err := template.Append(nil, to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, body, _ := strings.Cut(string(m.Raw), "\r\n\r\n")
+			for line := range strings.SplitSeq(body, "\r\n") {
+				if len(line) > 76 || strings.HasSuffix(line, " ") || strings.HasSuffix(line, "\t") {
+					t.Fatalf("%d: a line of %d octets: %q", size, len(line), line)
+				}
+			}
+			want, _ := template.Program().Render(to.variables())
+			if got := parse(t, m.Raw).bodies["text/plain"]; got != normalize(want.Text) {
+				t.Fatalf("%d: got %q\nwant %q", size, got, want.Text)
+			}
+		}
+	}
+}
+
+// TestDotsSurvive sends lines that begin with dots through the real client to a relay that takes the dots away.
+func TestDotsSurvive(t *testing.T) {
+	t.Parallel()
+	server := smtptest.Start(t, smtptest.Script{Features: []string{"8BITMIME", "PIPELINING"}})
+	pool, err := smtp.NewPool(smtp.Config{Host: server.Host(), Port: server.Port(), HELO: "worker.sender.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	template, err := NewTemplate(everything())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, value := range []string{".", "..", "\n.\n", ".\r\n.\r\n", "x\n..x\n", strings.Repeat(".", 300), strings.Repeat("x", 75) + ".", strings.Repeat("é.", 40)} {
+		to := newRecipient()
+		to.Variables = map[string]string{"a": strings.NewReplacer("\r", "", "\n", "").Replace(value), "b": "", "c": value}
+		m, err := template.Append(nil, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := pool.Send(context.Background(), m.Envelope, m.Raw, func() error { return nil }); v.Outcome != mail.Sent {
+			t.Fatalf("%+v", v)
+		}
+		if got := server.Ledger()[i].Data; !bytes.Equal(got, m.Raw) {
+			t.Errorf("%q arrived otherwise: %q", value, got)
+		}
+	}
+}
+
+func TestTemplateRefused(t *testing.T) {
+	t.Parallel()
+	attach := func(a mail.Attachment) func(*mail.Content) {
+		return func(c *mail.Content) { c.Attachments = []mail.Attachment{a} }
+	}
+	tests := map[string]struct {
+		change func(*mail.Content)
+		want   string
+	}{
+		"template":        {func(c *mail.Content) { c.Text = "a\n{{#if a}}" }, "text: line 2, column 1: {{#if …}} is not supported: {{#a}}…{{/a}} is shown where the variable has a value"},
+		"header":          {func(c *mail.Content) { c.Headers["X-A"] = "a\r\nBcc: b" }, "headers[X-A]: line 1, column 2: a header field is one line: remove the line break or NUL"},
+		"no body":         {func(c *mail.Content) { c.Text, c.HTML = "", "" }, "body is empty: text, html or both must be set"},
+		"list":            {func(c *mail.Content) { c.ListID = "my list" }, "List-Id needs an identifier such as news.example.com: letters, digits, hyphens and dots, at most 252"},
+		"sender's domain": {func(c *mail.Content) { c.From.Address = "a@\u2066.example" }, "From is an address whose domain is not an internationalised host name"},
+		"name with path":  {attach(mail.Attachment{Name: "../x", ContentType: "a/b"}), "attachments hold one whose name is empty, longer than 255 octets, or has control characters or slashes"},
+		"no type":         {attach(mail.Attachment{Name: "x", ContentType: "pdf"}), `attachments hold one whose content type is not of the form type/subtype: "x"`},
+		"type and break":  {attach(mail.Attachment{Name: "x", ContentType: "a/b\r\nBcc: c"}), `attachments hold one whose content type is not of the form type/subtype: "x"`},
+		"a message":       {attach(mail.Attachment{Name: "x", ContentType: "message/rfc822"}), `attachments hold one of type "message/rfc822", which cannot be attached as a file: "x"`},
+		"content id":      {attach(mail.Attachment{Name: "x", ContentType: "a/b", ContentID: "a>b"}), `attachments hold one whose content id has characters other than letters, digits and ._+-@: "x"`},
+		"same id twice": {func(c *mail.Content) {
+			c.Attachments = slices.Repeat([]mail.Attachment{{Name: "x", ContentType: "a/b", ContentID: "l"}}, 2)
+		}, `attachments hold two with the content id "l"`},
+		"too much": {attach(mail.Attachment{Name: "x", ContentType: "a/b", Data: make([]byte, MaxAttachments+1)}), "attachments are larger than 10485760 octets together"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := NewTemplate(everything(tt.change))
+			var refused *InvalidError
+			if !errors.As(err, &refused) || err.Error() != tt.want {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestRecipientRefused(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		change func(*Recipient)
+		want   string
+	}{
+		"fine":              {func(*Recipient) {}, ""},
+		"variable missing":  {func(r *Recipient) { delete(r.Variables, "a") }, `subject: line 1, column 1: the variable "a" is missing: give it to every recipient, or a default: {{a}}{{^a}}default{{/a}}`},
+		"injected":          {func(r *Recipient) { r.Variables["a"] = "x\r\nBcc: eve@evil.example" }, `subject: line 1, column 1: the value of the variable "a" holds a line break or a NUL, which a header field cannot`},
+		"long header":       {func(r *Recipient) { r.Variables["a"] = strings.Repeat("x", 5000) }, "subject: with this recipient's variables it is larger than 4096 octets"},
+		"long word":         {func(r *Recipient) { r.Variables["a"] = strings.Repeat("x", 901) }, "X-A holds a word of more than 900 characters"},
+		"address":           {func(r *Recipient) { r.Address = "a b@c.example" }, "To is " + mail.ErrAddressSyntax.Error()},
+		"no date":           {func(r *Recipient) { r.Date = time.Time{} }, "Date is missing"},
+		"no id":             {func(r *Recipient) { r.MessageID = "x" }, "Message-ID is not of the form left@right"},
+		"not https":         {func(r *Recipient) { r.UnsubscribeURL = "http://x.example" }, "List-Unsubscribe needs an https URI in ASCII, without spaces and angle brackets"},
+		"unsubscribe ends":  {func(r *Recipient) { r.UnsubscribeURL += ">" }, "List-Unsubscribe needs an https URI in ASCII, without spaces and angle brackets"},
+		"unsubscribe mails": {func(r *Recipient) { r.UnsubscribeMailto = "leave@x.example" }, "List-Unsubscribe needs a mailto URI in ASCII, without spaces and angle brackets"},
+		"unsubscribe long":  {func(r *Recipient) { r.UnsubscribeURL += strings.Repeat("x", 990) }, "List-Unsubscribe is longer than 998 octets"},
+	}
+	template, err := NewTemplate(everything())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range tests {
+		to := newRecipient()
+		to.Variables = map[string]string{"a": "a", "b": "b", "c": "c"}
+		tt.change(&to)
+		_, err := template.Append(nil, to)
+		got := ""
+		if err != nil {
+			got = err.Error()
+			if _, ok := errors.AsType[*InvalidError](err); !ok {
+				t.Errorf("%s: an error of another kind", name)
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", name, got, tt.want)
+		}
+	}
+	_, err = template.Append(nil, newRecipient())
+	if missing, ok := errors.AsType[*render.MissingError](err); !ok || missing.Variable != "a" || missing.Line != 1 {
+		t.Errorf("the error of the template is lost: %v", err)
+	}
+}
+
+// TestOwnListFields: what a content sets itself is not written twice.
+func TestOwnListFields(t *testing.T) {
+	t.Parallel()
+	template, err := NewTemplate(everything(func(c *mail.Content) {
+		c.Headers = map[string]string{
+			"list-unsubscribe": "<https://x.example/" + strings.Repeat("y", 80) + ">, <mailto:leave-{{a}}@x.example>", "List-ID": "Núñez <own.x.example>",
+			"Auto-Submitted": "auto-replied",
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := newRecipient()
+	to.Variables = map[string]string{"a": "a", "b": "b", "c": "c"}
+	m, err := template.Append(nil, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"Auto-Submitted", "Content-Type", "Date", "From", "List-ID", "MIME-Version", "Message-ID", "Subject", "To", "list-unsubscribe"}
+	if diff := cmp.Diff(want, fieldNames(m.Raw)); diff != "" {
+		t.Errorf("header fields (-want +got):\n%s", diff)
+	}
+	if line := "\r\nlist-unsubscribe: <https://x.example/" + strings.Repeat("y", 80) + ">, <mailto:leave-a@x.example>\r\n"; !strings.Contains(string(m.Raw), line) {
+		t.Errorf("the field was changed:\n%s", m.Raw)
+	}
+}
+
+func TestEnvelope(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		from, to string
+		want     mail.Envelope
+		utf8     bool
+	}{
+		{"a@b.example", "c@d.example", mail.Envelope{From: "a@b.example", To: "c@d.example"}, false},
+		{"a@Bücher.example", "c@münchen.example", mail.Envelope{From: "a@xn--bcher-kva.example", To: "c@xn--mnchen-3ya.example"}, false},
+		{"a@b.example", "ñ@münchen.example", mail.Envelope{From: "a@b.example", To: "ñ@xn--mnchen-3ya.example"}, true},
+		{"ñ@b.example", "c@d.example", mail.Envelope{From: "ñ@b.example", To: "c@d.example"}, true},
+	}
+	for _, tt := range tests {
+		template, err := NewTemplate(mail.Content{From: mail.Address{Address: tt.from}, Text: "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := newRecipient()
+		to.Address = tt.to
+		m, err := template.Append(nil, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, m.Envelope); diff != "" || m.SMTPUTF8 != tt.utf8 || template.From().Address != tt.want.From {
+			t.Errorf("SMTPUTF8 %v, envelope (-want +got):\n%s", m.SMTPUTF8, diff)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	template, err := NewTemplate(mail.Content{
+		From: mail.Address{Address: "a@b.example"}, Mustache: true,
+		HTML: `<img src="cid:logo"><img src='cid:missing'><img src="cid:missing"><img src="cid:{{x}}"> cid: is a scheme`,
+		Attachments: []mail.Attachment{
+			{Name: "a.png", ContentType: "image/png", ContentID: "logo"},
+			{Name: "b.png", ContentType: "image/png", ContentID: "unused"},
+			{Name: "c.png", ContentType: "image/png"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"html shows cid:missing, and no attachment has that content id", "html does not show the attachment with the content id unused",
+	}
+	if diff := cmp.Diff(want, template.Warnings()); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
+func TestAppendAllocatesNothing(t *testing.T) { //nolint:paralleltest // others' allocations would count
+	template, err := NewTemplate(newsletter())
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := newRecipient()
+	buffer := make([]byte, 0, 64<<10)
+	allocations := testing.AllocsPerRun(200, func() {
+		m, err := template.Append(buffer[:0], to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		buffer = m.Raw
+	})
+	if allocations > 0 {
+		t.Errorf("%v allocations", allocations)
+	}
+}
