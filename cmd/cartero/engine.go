@@ -38,8 +38,10 @@ type engine struct {
 	grace   time.Duration
 }
 
+// newEngine returns an engine that is not started; more completes its worker's configuration.
 func (p *process) newEngine(
 	s engineSettings, retry worker.RetryPolicy, db *store.Store, metrics *telemetry.WorkerMetrics,
+	more ...func(*engine, *worker.Config) error,
 ) (*engine, error) {
 	pool, err := smtp.NewPool(smtp.Config{
 		Host:           s.smtp.Server,
@@ -72,10 +74,20 @@ func (p *process) newEngine(
 			OnResult: func(state campaign.State, category string) { metrics.Mail(string(state), category) },
 			OnSend:   func(took time.Duration, _ mail.Outcome) { metrics.Phase("send", took) },
 			OnRescue: metrics.Recovered,
+
+			OnThrottled: metrics.Throttled,
+			OnRule:      func(action campaign.Action) { metrics.FailurePolicy(string(action)) },
+			OnHold:      metrics.Held,
+			OnAbort:     metrics.Aborted,
 		},
 	}
 	if e.pacer != nil {
 		cfg.Pacer = onePace{e.pacer}
+	}
+	for _, complete := range more {
+		if err := complete(e, &cfg); err != nil {
+			return nil, err
+		}
 	}
 	e.worker, err = worker.New(cfg)
 	return e, err
@@ -93,6 +105,22 @@ func (e *engine) setPace(s engineSettings) error {
 	e.closers = append(e.closers, client.Close)
 	e.pacer, err = pace.New(client, accountOf(s.smtp), s.smtp.SendInterval)
 	return err
+}
+
+// withRates has campaigns sent no faster than they say.
+func withRates(redis options.Redis) func(*engine, *worker.Config) error {
+	return func(e *engine, cfg *worker.Config) error {
+		client, err := conn.Open(redis.URL)
+		if err != nil {
+			return err
+		}
+		e.closers = append(e.closers, client.Close)
+		rates := pace.NewRates(client)
+		cfg.Rates = func(key string, rate campaign.Rate) worker.Throttle {
+			return rates.Of(key, rate.Messages, rate.Period, rate.Burst)
+		}
+		return nil
+	}
 }
 
 // accountOf names an SMTP account in Redis without telling it: user names are addresses, often enough.

@@ -23,6 +23,11 @@ type WorkerMetrics struct {
 	phases   *prometheus.HistogramVec
 	jobs     prometheus.Gauge
 	recovers *prometheus.CounterVec
+
+	throttled prometheus.Counter
+	rules     *prometheus.CounterVec
+	holds     *prometheus.CounterVec
+	aborts    *prometheus.CounterVec
 }
 
 // NewWorkerMetrics registers the worker's metrics.
@@ -41,8 +46,23 @@ func NewWorkerMetrics(registerer prometheus.Registerer) *WorkerMetrics {
 		recovers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cartero_recovered_recipients_total", Help: "Recipients whose worker was lost, by what became of them.",
 		}, []string{"result"}),
+		throttled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "cartero_throttled_seconds_total",
+			Help: "Time that runs of jobs waited for the rate of their campaign, spec.throttle.rate, summed over the runs.",
+		}),
+		rules: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cartero_failure_policy_matches_total",
+			Help: "Refused mails that a rule of spec.failurePolicy decided on, by the rule's action.",
+		}, []string{"action"}),
+		holds: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cartero_campaigns_held_total", Help: "Runs of jobs that had their campaign held, by reason.",
+		}, []string{"reason"}),
+		aborts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cartero_campaigns_aborted_total",
+			Help: "Runs of jobs that found the shares of spec.abortPolicy exceeded, by the policy's action.",
+		}, []string{"action"}),
 	}
-	registerer.MustRegister(m.mails, m.phases, m.jobs, m.recovers)
+	registerer.MustRegister(m.mails, m.phases, m.jobs, m.recovers, m.throttled, m.rules, m.holds, m.aborts)
 	return m
 }
 
@@ -73,6 +93,39 @@ func (m *WorkerMetrics) Recovered(released, inDoubt int) {
 		m.recovers.WithLabelValues("released").Add(float64(released))
 		m.recovers.WithLabelValues("inDoubt").Add(float64(inDoubt))
 	}
+}
+
+// Throttled adds the time that a run waited for its campaign's rate.
+func (m *WorkerMetrics) Throttled(waited time.Duration) {
+	if m != nil {
+		m.throttled.Add(waited.Seconds())
+	}
+}
+
+// FailurePolicy counts one mail that a rule of a failure policy decided on; action is one of the API's names.
+func (m *WorkerMetrics) FailurePolicy(action string) {
+	if m != nil {
+		m.rules.WithLabelValues(action).Inc()
+	}
+}
+
+// Held counts one campaign that was held; reason is one of the API's names.
+func (m *WorkerMetrics) Held(reason string) {
+	if m != nil {
+		m.holds.WithLabelValues(reason).Inc()
+	}
+}
+
+// Aborted counts one campaign whose abort policy was exceeded: it is ended, or paused.
+func (m *WorkerMetrics) Aborted(ends bool) {
+	if m == nil {
+		return
+	}
+	action := "Pause"
+	if ends {
+		action = "Fail"
+	}
+	m.aborts.WithLabelValues(action).Inc()
 }
 
 // OutboxMetrics count what the outbox puts into the queue. A nil one counts nothing.

@@ -201,12 +201,27 @@ func TestMetrics(t *testing.T) {
 	worker.JobsActive(2)
 	worker.JobsActive(-1)
 	worker.Recovered(3, 1)
+	worker.Throttled(1500 * time.Millisecond)
+	worker.FailurePolicy("PauseCampaign")
+	worker.Held("SenderRefused")
+	worker.Aborted(true)
+	worker.Aborted(false)
 	outbox.Rung(7)
 	outbox.Swept(nil)
 	outbox.Swept(errors.New("away"))
 	http.Request("GET /jobs/{id}", 404, time.Millisecond)
 	http.Accepted(12)
 	want := `
+# HELP cartero_campaigns_aborted_total Runs of jobs that found the shares of spec.abortPolicy exceeded, by the policy's action.
+# TYPE cartero_campaigns_aborted_total counter
+cartero_campaigns_aborted_total{action="Fail"} 1
+cartero_campaigns_aborted_total{action="Pause"} 1
+# HELP cartero_campaigns_held_total Runs of jobs that had their campaign held, by reason.
+# TYPE cartero_campaigns_held_total counter
+cartero_campaigns_held_total{reason="SenderRefused"} 1
+# HELP cartero_failure_policy_matches_total Refused mails that a rule of spec.failurePolicy decided on, by the rule's action.
+# TYPE cartero_failure_policy_matches_total counter
+cartero_failure_policy_matches_total{action="PauseCampaign"} 1
 # HELP cartero_http_recipients_accepted_total Recipients accepted for sending.
 # TYPE cartero_http_recipients_accepted_total counter
 cartero_http_recipients_accepted_total 12
@@ -231,10 +246,14 @@ cartero_outbox_sweeps_total{result="ok"} 1
 # TYPE cartero_recovered_recipients_total counter
 cartero_recovered_recipients_total{result="inDoubt"} 1
 cartero_recovered_recipients_total{result="released"} 3
+# HELP cartero_throttled_seconds_total Time that runs of jobs waited for the rate of their campaign, spec.throttle.rate, summed over the runs.
+# TYPE cartero_throttled_seconds_total counter
+cartero_throttled_seconds_total 1.5
 `
 	err := testutil.GatherAndCompare(registry, strings.NewReader(want), "cartero_http_recipients_accepted_total",
 		"cartero_http_requests_total", "cartero_jobs_active", "cartero_mails_total", "cartero_outbox_rings_total",
-		"cartero_outbox_sweeps_total", "cartero_recovered_recipients_total")
+		"cartero_outbox_sweeps_total", "cartero_recovered_recipients_total", "cartero_campaigns_aborted_total", "cartero_campaigns_held_total",
+		"cartero_failure_policy_matches_total", "cartero_throttled_seconds_total")
 	if err != nil {
 		t.Error(err)
 	}
@@ -249,6 +268,10 @@ func TestNilMetricsCountNothing(t *testing.T) {
 	worker.Phase("dot", time.Second)
 	worker.JobsActive(1)
 	worker.Recovered(1, 1)
+	worker.Throttled(time.Second)
+	worker.FailurePolicy("FailRecipient")
+	worker.Held("SenderRefused")
+	worker.Aborted(true)
 	outbox.Rung(1)
 	outbox.Swept(nil)
 	http.Request("/", 200, time.Second)

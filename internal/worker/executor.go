@@ -362,6 +362,7 @@ func (r *run) hold(hold campaign.Hold) {
 
 func (r *run) holdOnce(hold campaign.Hold) {
 	w := r.w
+	w.cfg.Hooks.OnHold(hold.Reason)
 	if r.job.Key == "" {
 		w.mu.Lock()
 		w.legacyHeldUntil = hold.Until

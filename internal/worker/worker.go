@@ -55,6 +55,8 @@ type Hooks struct {
 	OnThrottled func(waited time.Duration)
 	// OnRule is told what a rule of a failure policy did with a refused mail.
 	OnRule func(action campaign.Action)
+	// OnHold is told why a campaign, or all jobs of legacy programs, were held.
+	OnHold func(reason string)
 	// OnAbort is told that an abort policy was exceeded, and whether it ends the campaign or pauses it.
 	OnAbort func(ends bool)
 }
@@ -224,6 +226,9 @@ func (h *Hooks) setDefaults() {
 	}
 	if h.OnRule == nil {
 		h.OnRule = func(campaign.Action) {}
+	}
+	if h.OnHold == nil {
+		h.OnHold = func(string) {}
 	}
 	if h.OnAbort == nil {
 		h.OnAbort = func(bool) {}
