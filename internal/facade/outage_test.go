@@ -228,7 +228,13 @@ func TestSendCampaignLargeList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := campaign.Totals{Recipients: entries - 7, Jobs: 10, Duplicates: 7, Invalid: 1, InvalidLines: []int{entries + 1}}
+	want := campaign.Totals{
+		Recipients: entries - 7, Jobs: 10, Duplicates: 7, Invalid: 1, InvalidLines: []int{entries + 1},
+		Dropped: []campaign.Dropped{{Reason: "Duplicate", Count: 7}, {Reason: "NoAt", Count: 1, Lines: []int{entries + 1}}},
+	}
+	for line := entries - 6; line <= entries; line++ {
+		want.Dropped[0].Lines = append(want.Dropped[0].Lines, line)
+	}
 	if diff := cmp.Diff(want, record.Totals); diff != "" {
 		t.Errorf("totals (-want +got):\n%s", diff)
 	}

@@ -106,6 +106,10 @@ func (s *Store) Seal(
 	if err != nil {
 		return campaign.Record{}, fmt.Errorf("sealing the campaign: %w", err)
 	}
+	dropped, err := json.Marshal(append([]campaign.Dropped{}, totals.Dropped...)) // never null
+	if err != nil {
+		return campaign.Record{}, fmt.Errorf("sealing the campaign: %w", err)
+	}
 	var record campaign.Record
 	err = s.write(ctx, "sealing the campaign", func(tx *gorm.DB) error {
 		var err error
@@ -124,6 +128,7 @@ func (s *Store) Seal(
 			"duplicates":      totals.Duplicates,
 			"invalid":         totals.Invalid,
 			"invalidLines":    string(lines),
+			"dropped":         string(dropped),
 			"sealedAt":        at(now),
 		}).Error
 		if err != nil {

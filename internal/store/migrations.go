@@ -70,6 +70,8 @@ var migrations = []migration{
 			{"endReason", "VARCHAR(64) NOT NULL DEFAULT ''", "TEXT NOT NULL DEFAULT ''"},
 			// What no query decides on: policy, idle time, base of the abort policy, verbs.
 			{"steering", "MEDIUMTEXT NULL", "TEXT NULL"},
+			// The entries of the list that were left out, by reason; NULL where no version noted them.
+			{"dropped", "MEDIUMTEXT NULL", "TEXT NULL"},
 		}},
 	}},
 }

@@ -41,6 +41,7 @@ type campaignRow struct {
 	SuspendedAt     stamp   `gorm:"column:suspendedAt"`
 	EndReason       string  `gorm:"column:endReason"`
 	Steering        *string `gorm:"column:steering"`
+	Dropped         *string `gorm:"column:dropped"`
 }
 
 // steering is what the column of this name holds, as JSON: NULL for the zero value.
@@ -88,13 +89,19 @@ var recordColumns = []string{
 	"key", "origin", "contentHash", "listHash", "jobSize", "totalRecipients", "totalJobs", "duplicates", "invalid",
 	"invalidLines", "suspended", "holdReason", "holdMessage", "holdUntil", "createdAt", "sealedAt", "startedAt",
 	"cancelledAt", "owner", "ownerSeenAt", "revision", "opensAt", "closesAt", "startBefore", "steeredAt", "suspendedAt",
-	"endReason", "steering",
+	"endReason", "steering", "dropped",
 }
 
 func (r campaignRow) record() (campaign.Record, error) {
 	var lines []int
 	if err := json.Unmarshal([]byte(r.InvalidLines), &lines); err != nil {
 		return campaign.Record{}, fmt.Errorf("reading the invalid lines of the campaign: %w", err)
+	}
+	var dropped []campaign.Dropped
+	if r.Dropped != nil {
+		if err := json.Unmarshal([]byte(*r.Dropped), &dropped); err != nil {
+			return campaign.Record{}, fmt.Errorf("reading what of the list was dropped: %w", err)
+		}
 	}
 	steering, err := r.steering()
 	if err != nil {
@@ -114,6 +121,7 @@ func (r campaignRow) record() (campaign.Record, error) {
 			Duplicates:   r.Duplicates,
 			Invalid:      r.Invalid,
 			InvalidLines: lines,
+			Dropped:      dropped,
 		},
 		Control:     control,
 		Revision:    r.Revision,

@@ -130,7 +130,10 @@ var ledgerTests = map[string]func(s *scene){
 
 	"sealing sets the totals once": func(s *scene) {
 		s.unsealed(2)
-		totals := campaign.Totals{Recipients: 2, Jobs: 1, Duplicates: 3, Invalid: 2, InvalidLines: []int{4, 17}}
+		totals := campaign.Totals{
+			Recipients: 2, Jobs: 1, Duplicates: 3, Invalid: 2, InvalidLines: []int{4, 17},
+			Dropped: []campaign.Dropped{{Reason: "Duplicate", Count: 3, Lines: []int{5, 6, 9}}, {Reason: "NoAt", Count: 2, Lines: []int{4, 17}}},
+		}
 		first, err := s.Seal(s.ctx(), key, totals, minute(1))
 		s.must(err)
 		at := minute(1)
