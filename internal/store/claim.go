@@ -36,7 +36,11 @@ func (s *Store) Claim(ctx context.Context, claim campaign.Claim) ([]campaign.Cla
 	err := s.write(ctx, "claiming recipients", func(tx *gorm.DB) error {
 		claimed = nil
 		runnable, err := runnableJobs(tx, []string{claim.JobID}, claim.Now)
-		if _, ok := runnable[claim.JobID]; err != nil || !ok {
+		row, ok := runnable[claim.JobID]
+		if err != nil || !ok {
+			return err
+		}
+		if sealed, err := keepSealed(tx, row); err != nil || !sealed {
 			return err
 		}
 		var ids []string
@@ -157,7 +161,7 @@ func announceRows(tx *gorm.DB, token string, ids []string, now time.Time) ([]str
 	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !granted[id] }), nil
 }
 
-func contains(runnable map[string]int, job string) bool {
+func contains(runnable map[string]runnableRow, job string) bool {
 	_, ok := runnable[job]
 	return ok
 }

@@ -74,9 +74,13 @@ func discardBatch(tx *gorm.DB, key string) (done bool, err error) {
 // recipients that wait are ended job by job, those that are claimed but not announced among them.
 func (s *Store) Cancel(ctx context.Context, key, reason string, now time.Time) error {
 	const what = "cancelling the campaign"
-	err := s.updateCampaign(ctx, what, key, map[string]any{
-		"endReason":   gorm.Expr("CASE WHEN `endReason` = '' THEN ? ELSE `endReason` END", reason),
-		"cancelledAt": gorm.Expr("COALESCE(`cancelledAt`, ?)", at(now)),
+	err := s.write(ctx, what, func(tx *gorm.DB) error {
+		if err := forUpdate(tx).Select("key").Where("`key` = ?", key).Take(&campaignRow{}).Error; err != nil {
+			return orNotFound(err)
+		}
+		return tx.Model(&campaignRow{}).Where("`key` = ? AND `cancelledAt` IS NULL", key).Updates(map[string]any{
+			"endReason": reason, "cancelledAt": at(now),
+		}).Error
 	})
 	if err != nil {
 		return err

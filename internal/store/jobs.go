@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"time"
 
 	"gorm.io/gorm"
@@ -72,39 +71,45 @@ func legacyContent(subject, body string) campaign.Content {
 	return campaign.Content{Subject: subject, Text: body}
 }
 
-// runnableJobs returns those of the jobs whose recipients may be claimed and sent at this time, with the revision of their
-// campaign.
-func runnableJobs(tx *gorm.DB, ids []string, now time.Time) (map[string]int, error) {
-	var rows []struct {
-		ID          string  `gorm:"column:id"`
-		CampaignKey *string `gorm:"column:campaignKey"`
-		SealedAt    stamp   `gorm:"column:sealedAt"`
-		StartedAt   stamp   `gorm:"column:startedAt"`
-		Suspended   bool    `gorm:"column:suspended"`
-		OpensAt     stamp   `gorm:"column:opensAt"`
-		ClosesAt    stamp   `gorm:"column:closesAt"`
-		StartBefore stamp   `gorm:"column:startBefore"`
-		CancelledAt stamp   `gorm:"column:cancelledAt"`
-		HoldUntil   stamp   `gorm:"column:holdUntil"`
-		Revision    int     `gorm:"column:revision"`
+// runnableRow is what decides whether a job may run.
+type runnableRow struct {
+	ID          string  `gorm:"column:id"`
+	CampaignKey *string `gorm:"column:campaignKey"`
+	SealedAt    stamp   `gorm:"column:sealedAt"`
+	StartedAt   stamp   `gorm:"column:startedAt"`
+	Suspended   bool    `gorm:"column:suspended"`
+	OpensAt     stamp   `gorm:"column:opensAt"`
+	ClosesAt    stamp   `gorm:"column:closesAt"`
+	StartBefore stamp   `gorm:"column:startBefore"`
+	CancelledAt stamp   `gorm:"column:cancelledAt"`
+	HoldUntil   stamp   `gorm:"column:holdUntil"`
+	Revision    int     `gorm:"column:revision"`
+}
+
+func (r runnableRow) runnable(now time.Time) bool {
+	job := campaign.Job{Sealed: r.CampaignKey == nil, Started: true}
+	if r.CampaignKey != nil {
+		campaignRow{
+			SealedAt: r.SealedAt, StartedAt: r.StartedAt, Suspended: r.Suspended, OpensAt: r.OpensAt, ClosesAt: r.ClosesAt,
+			StartBefore: r.StartBefore, CancelledAt: r.CancelledAt, HoldUntil: r.HoldUntil,
+		}.lend(&job)
 	}
+	return job.Runnable(now)
+}
+
+// runnableJobs returns those of the jobs whose recipients may be claimed and sent at this time, by id.
+func runnableJobs(tx *gorm.DB, ids []string, now time.Time) (map[string]runnableRow, error) {
+	var rows []runnableRow
 	err := tx.Raw("SELECT j.`id`, j.`campaignKey`, c.`sealedAt`, c.`startedAt`, COALESCE(c.`suspended`, FALSE) AS suspended,"+
 		" c.`opensAt`, c.`closesAt`, c.`startBefore`, c.`cancelledAt`, c.`holdUntil`, COALESCE(c.`revision`, 0) AS revision"+
 		" FROM `EmailJob` j LEFT JOIN `Campaign` c ON c.`key` = j.`campaignKey` WHERE j.`id` IN ?", ids).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("reading the state of the campaign: %w", err)
 	}
-	runnable := make(map[string]int, len(rows))
+	runnable := make(map[string]runnableRow, len(rows))
 	for _, row := range rows {
-		job := campaign.Job{Sealed: row.CampaignKey == nil, Started: true}
-		if row.CampaignKey != nil {
-			campaignRow{
-				SealedAt: row.SealedAt, StartedAt: row.StartedAt, Suspended: row.Suspended, OpensAt: row.OpensAt,
-				ClosesAt: row.ClosesAt, StartBefore: row.StartBefore, CancelledAt: row.CancelledAt, HoldUntil: row.HoldUntil,
-			}.lend(&job)
-		}
-		if job.Runnable(now) {
-			runnable[row.ID] = row.Revision
+		if row.runnable(now) {
+			runnable[row.ID] = row
 		}
 	}
 	return runnable, nil
@@ -116,7 +121,9 @@ func (s *Store) Runnable(ctx context.Context, jobIDs []string, now time.Time) (m
 	err := eachChunk(jobIDs, func(ids []string) error {
 		return s.query(ctx, "looking whether jobs may run", func(db *gorm.DB) error {
 			some, err := runnableJobs(db, ids, now)
-			maps.Copy(runnable, some)
+			for id, row := range some {
+				runnable[id] = row.Revision
+			}
 			return err
 		})
 	})
@@ -136,9 +143,7 @@ func (s *Store) StartJob(ctx context.Context, id string, now time.Time) error {
 				return err
 			}
 			if record.StartedAt == nil { // asked first: the row of the campaign is everybody's
-				err := tx.Model(&campaignRow{}).Where("`key` = ? AND `startedAt` IS NULL", record.Key).
-					Update("startedAt", at(now)).Error
-				if err != nil {
+				if sealed, err := startCampaign(tx, record.Key, now); err != nil || !sealed {
 					return err
 				}
 			}
@@ -148,6 +153,25 @@ func (s *Store) StartJob(ctx context.Context, id string, now time.Time) error {
 			"startedAt": gorm.Expr("COALESCE(`startedAt`, ?)", at(now)),
 		}).Error
 	})
+}
+
+// startCampaign notes when the campaign was taken up, unless it was reopened since it was read.
+func startCampaign(tx *gorm.DB, key string, now time.Time) (sealed bool, err error) {
+	record, err := takeRecord(forUpdate(tx), key)
+	if err != nil || !record.Sealed() || record.StartedAt != nil {
+		return record.Sealed(), err
+	}
+	return true, tx.Model(&campaignRow{}).Where("`key` = ?", key).Update("startedAt", at(now)).Error
+}
+
+// keepSealed keeps a campaign that nobody has taken up yet from being reopened until the transaction ends, and reports
+// whether it is sealed. It costs nothing from the first StartJob on.
+func keepSealed(tx *gorm.DB, row runnableRow) (bool, error) {
+	if row.CampaignKey == nil || !row.StartedAt.IsZero() {
+		return true, nil
+	}
+	record, err := takeRecord(forShare(tx), *row.CampaignKey)
+	return err == nil && record.Sealed(), err
 }
 
 // FinishJob implements worker.Store.

@@ -197,6 +197,7 @@ func TestMigrateFromEmptyAndAgain(t *testing.T) {
 			"2 | campaigns and delivery state | 2026-03-04 05:06:07.000",
 			"3 | submissions | 2026-03-04 05:06:07.000",
 			"4 | record of sends | 2026-03-04 05:06:07.000",
+			"5 | steering | 2026-03-04 05:06:07.000",
 		}, noted); diff != "" {
 			t.Error(diff)
 		}

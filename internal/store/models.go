@@ -136,8 +136,16 @@ func (r campaignRow) record() (campaign.Record, error) {
 		SealedAt:    r.SealedAt.pointer(),
 		StartedAt:   r.StartedAt.pointer(),
 		CancelledAt: r.CancelledAt.pointer(),
-		EndReason:   r.EndReason,
+		EndReason:   r.ending(),
 	}, nil
+}
+
+// ending is why the campaign was ended. Programs that know no reasons cancelled it, and wrote none.
+func (r campaignRow) ending() string {
+	if r.EndReason == "" && !r.CancelledAt.IsZero() {
+		return campaign.EndCancelled
+	}
+	return r.EndReason
 }
 
 func (r campaignRow) hold() *campaign.Hold {

@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"reflect"
-	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -15,50 +13,82 @@ import (
 // ownerNoteEvery is how old the note that an owner is at work may grow before it is written anew.
 const ownerNoteEvery = campaign.OwnerPatience / 3
 
-// steer locks the campaign's row, lets decide say what of it changes, and writes that. Its Steering column follows what
-// decide leaves in the steering.
-func (s *Store) steer(
-	ctx context.Context, what, key string, decide func(row campaignRow, now *steering) (map[string]any, error),
-) error {
-	return s.write(ctx, what, func(tx *gorm.DB) error {
-		var row campaignRow
-		if err := forUpdate(tx).Select(recordColumns).Where("`key` = ?", key).Take(&row).Error; err != nil {
-			return orNotFound(err)
-		}
-		before, err := row.steering()
-		if err != nil {
-			return err
-		}
-		after := before
-		values, err := decide(row, &after)
-		if err != nil {
-			return err
-		}
-		if !reflect.DeepEqual(before, after) {
-			column, err := after.column()
-			if err != nil {
-				return err
-			}
-			if values == nil {
-				values = map[string]any{}
-			}
-			values["steering"] = column
-		}
-		if len(values) == 0 {
-			return nil
-		}
-		return tx.Model(&campaignRow{}).Where("`key` = ?", key).Updates(values).Error
+// decision says what of a campaign's row changes; what it leaves in the steering becomes the column of that name. It may
+// be asked several times.
+type decision func(row campaignRow, now *steering) (map[string]any, error)
+
+// steer locks the campaign's row, lets decide say what of it changes, and writes that. The row is read without a lock
+// first: mostly nothing changes.
+func (s *Store) steer(ctx context.Context, what, key string, decide decision) error {
+	var changes map[string]any
+	err := s.query(ctx, what, func(db *gorm.DB) error {
+		var err error
+		changes, err = changesOf(db, key, decide)
+		return err
 	})
+	if err != nil || len(changes) == 0 {
+		return err
+	}
+	return s.write(ctx, what, func(tx *gorm.DB) error {
+		changes, err := changesOf(forUpdate(tx), key, decide)
+		if err != nil || len(changes) == 0 {
+			return err
+		}
+		return tx.Model(&campaignRow{}).Where("`key` = ?", key).Updates(changes).Error
+	})
+}
+
+// changesOf is what decide changes of the campaign's row, column by column; db may carry a lock.
+func changesOf(db *gorm.DB, key string, decide decision) (map[string]any, error) {
+	var row campaignRow
+	if err := db.Select(recordColumns).Where("`key` = ?", key).Take(&row).Error; err != nil {
+		return nil, orNotFound(err)
+	}
+	before, err := row.steering()
+	if err != nil {
+		return nil, err
+	}
+	after := before
+	changes, err := decide(row, &after)
+	if err != nil {
+		return nil, err
+	}
+	was, err := before.column()
+	if err != nil {
+		return nil, err
+	}
+	is, err := after.column()
+	if err != nil || deref(was) == deref(is) {
+		return changes, err
+	}
+	if changes == nil {
+		changes = map[string]any{}
+	}
+	changes["steering"] = is
+	return changes, nil
+}
+
+// samePolicy compares policies as they are stored: an empty list is none.
+func samePolicy(a, b campaign.Policy) (bool, error) {
+	one, err := steering{Policy: a}.column()
+	if err != nil {
+		return false, err
+	}
+	other, err := steering{Policy: b}.column()
+	return deref(one) == deref(other), err
 }
 
 // Steer implements campaign.Steering.
 func (s *Store) Steer(ctx context.Context, key string, to campaign.Steered) (campaign.Record, error) {
-	const what = "steering the campaign"
-	err := s.steer(ctx, what, key, func(row campaignRow, now *steering) (map[string]any, error) {
+	err := s.steer(ctx, "steering the campaign", key, func(row campaignRow, now *steering) (map[string]any, error) {
 		control := to.Control
+		same, err := samePolicy(now.Policy, control.Policy)
+		if err != nil {
+			return nil, err
+		}
 		opens, closes, start := at(control.OpensAt), at(control.ClosesAt), at(control.StartBefore)
-		same := row.Suspended == control.Suspended && row.OpensAt.Equal(opens.Time) && row.ClosesAt.Equal(closes.Time) &&
-			row.StartBefore.Equal(start.Time) && reflect.DeepEqual(now.Policy, control.Policy)
+		same = same && row.Suspended == control.Suspended && row.OpensAt.Equal(opens.Time) &&
+			row.ClosesAt.Equal(closes.Time) && row.StartBefore.Equal(start.Time)
 		now.Policy, now.Idle = control.Policy, to.Idle
 		if same {
 			return nil, nil
@@ -109,8 +139,8 @@ func (s *Store) Disown(ctx context.Context, key, ownerID string) error {
 	})
 }
 
-// Reopen implements campaign.Steering. Workers look at the seal under a lock of the campaign's row or in the transaction
-// that claims, so that none can begin at the same time.
+// Reopen implements campaign.Steering. It holds the campaign's row exclusively until its end: whoever is the first to
+// take the campaign up, be it StartJob or Claim, needs that row too, and then finds no seal.
 func (s *Store) Reopen(ctx context.Context, key string) error {
 	return s.write(ctx, "reopening the campaign", func(tx *gorm.DB) error {
 		var row campaignRow
@@ -120,17 +150,11 @@ func (s *Store) Reopen(ctx context.Context, key string) error {
 		if row.SealedAt.IsZero() {
 			return nil
 		}
-		started, err := startOfJobs(tx, key)
+		started, err := takenUp(tx, row)
 		if err != nil {
 			return err
 		}
-		var touched int64
-		err = tx.Raw("SELECT COUNT(*) FROM (SELECT 1 FROM `EmailJob` j JOIN `Recipient` r ON r.`jobId` = j.`id`"+
-			" WHERE j.`campaignKey` = ? AND (r.`status` <> 'PENDING' OR r.`state` <> 'pending') LIMIT 1) t", key).Scan(&touched).Error
-		if err != nil {
-			return fmt.Errorf("looking for recipients that were taken up: %w", err)
-		}
-		if !row.StartedAt.IsZero() || started != nil || touched > 0 {
+		if started {
 			return campaign.ErrStarted
 		}
 		return tx.Model(&campaignRow{}).Where("`key` = ?", key).Updates(map[string]any{
@@ -139,18 +163,48 @@ func (s *Store) Reopen(ctx context.Context, key string) error {
 	})
 }
 
-// Resume implements campaign.Steering.
+// takenUp reports whether anybody, a legacy worker too, has begun with the campaign, or ended it. Each query is a probe of
+// an index: recipients that are suppressed from the beginning are none that were taken up.
+func takenUp(tx *gorm.DB, row campaignRow) (bool, error) {
+	if !row.StartedAt.IsZero() || !row.CancelledAt.IsZero() {
+		return true, nil
+	}
+	for _, query := range []string{
+		"SELECT COUNT(*) FROM (SELECT 1 FROM `EmailJob` WHERE `campaignKey` = ?" +
+			" AND (`startedAt` IS NOT NULL OR `status` <> 'PENDING') LIMIT 1) t",
+		"SELECT COUNT(*) FROM (SELECT 1 FROM `EmailJob` j JOIN `Recipient` r " + byState + " ON r.`jobId` = j.`id`" +
+			" WHERE j.`campaignKey` = ? AND r.`state` IN" +
+			" ('active', 'deferred', 'accepted', 'bounced', 'failed', 'cancelled', 'inDoubt') LIMIT 1) t",
+	} {
+		var n int64
+		if err := tx.Raw(hinted(tx, query), row.Key).Scan(&n).Error; err != nil {
+			return false, fmt.Errorf("looking for what was taken up: %w", err)
+		}
+		if n > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Resume implements campaign.Steering. What ended before is counted first: who ends meanwhile counts for the shares of
+// the abort policy.
 func (s *Store) Resume(ctx context.Context, key, token string) error {
+	const what = "resuming the campaign"
+	record, err := s.Campaign(ctx, key)
+	if err != nil || record.Verbs.ResumedAt == token {
+		return err
+	}
 	tally, err := s.Tally(ctx, key)
 	if err != nil {
 		return err
 	}
-	return s.steer(ctx, "resuming the campaign", key, func(row campaignRow, now *steering) (map[string]any, error) {
+	return s.steer(ctx, what, key, func(row campaignRow, now *steering) (map[string]any, error) {
 		if now.Verbs.ResumedAt == token {
 			return nil, nil
 		}
 		now.Verbs.ResumedAt = token
-		now.AbortBase = campaign.Ended{Accepted: tally.Accepted, Bounced: tally.Bounced, Failed: tally.Failed}
+		now.AbortBase = endedOf(tally)
 		values := map[string]any{"revision": row.Revision + 1}
 		if row.HoldUntil.Equal(campaign.Forever) {
 			values["holdReason"], values["holdMessage"], values["holdUntil"] = "", "", nil
@@ -159,178 +213,14 @@ func (s *Store) Resume(ctx context.Context, key, token string) error {
 	})
 }
 
+func endedOf(t campaign.Tally) campaign.Ended {
+	return campaign.Ended{Accepted: t.Accepted, Bounced: t.Bounced, Failed: t.Failed}
+}
+
 // NoteTest implements campaign.Steering.
 func (s *Store) NoteTest(ctx context.Context, key, token string) error {
 	return s.steer(ctx, "noting the test mails", key, func(_ campaignRow, now *steering) (map[string]any, error) {
 		now.Verbs.TestedAt = token
 		return nil, nil
 	})
-}
-
-// RetryFailed implements campaign.Steering.
-func (s *Store) RetryFailed(ctx context.Context, key string, request campaign.RetryRequest) (int64, error) {
-	const what = "retrying failed recipients"
-	var since time.Time
-	cancelled, done := false, false
-	err := s.steer(ctx, what, key, func(row campaignRow, now *steering) (map[string]any, error) {
-		verbs := &now.Verbs
-		if verbs.RetriedAt != request.Token {
-			verbs.RetriedAt, verbs.RetryTime, verbs.RetryDone = request.Token, at(request.Now).Time, false
-		}
-		since, done = verbs.RetryTime, verbs.RetryDone
-		cancelled = !row.CancelledAt.IsZero()
-		return nil, nil
-	})
-	if err != nil || done {
-		return 0, err
-	}
-	var n int64
-	if !cancelled {
-		n, err = s.returnRows(ctx, what, key, func(tx *gorm.DB) *gorm.DB { return failedBefore(tx, request.Categories, since) })
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, s.steer(ctx, what, key, func(_ campaignRow, now *steering) (map[string]any, error) {
-		if now.Verbs.RetriedAt == request.Token {
-			now.Verbs.RetryDone = true
-		}
-		return nil, nil
-	})
-}
-
-// failedBefore restricts a query to recipients that failed before then. One that a legacy program failed has no time.
-func failedBefore(tx *gorm.DB, categories []string, then time.Time) *gorm.DB {
-	tx = tx.Where("`status` = 'FAILED' AND (`completedAt` IS NULL OR `completedAt` < ?)", at(then))
-	if len(categories) == 0 {
-		return tx.Where("(`state` = 'failed' OR `state` IS NULL OR `state` IN ('pending', 'deferred'))")
-	}
-	return tx.Where("`state` IN ('failed', 'bounced') AND `category` IN ?", categories)
-}
-
-// ResolveInDoubt implements campaign.Steering.
-func (s *Store) ResolveInDoubt(ctx context.Context, key string, resolution campaign.Resolution) (int64, error) {
-	const what = "resolving doubts"
-	cancelled, done := false, false
-	err := s.steer(ctx, what, key, func(row campaignRow, now *steering) (map[string]any, error) {
-		done = resolution.Token != "" && now.Verbs.Resolved == resolution.Token
-		cancelled = !row.CancelledAt.IsZero()
-		return nil, nil
-	})
-	if err != nil || done {
-		return 0, err
-	}
-	doubts := func(tx *gorm.DB) *gorm.DB { return tx.Where("`state` = 'inDoubt'") }
-	var n int64
-	switch {
-	case resolution.State == campaign.StatePending && cancelled:
-		n, err = s.settleRows(ctx, what, key, doubts, resolution.Now, map[string]any{
-			"state": campaign.StateCancelled, "error": cancelledDetail, "leaseToken": nil, "announcedAt": nil,
-		})
-	case resolution.State == campaign.StatePending:
-		n, err = s.returnRows(ctx, what, key, doubts)
-	case resolution.State == campaign.StateAccepted:
-		n, err = s.settleRows(ctx, what, key, doubts, resolution.Now, map[string]any{
-			"status": campaign.LegacySent, "state": campaign.StateAccepted, "error": nil, "category": nil,
-			"sentAt": at(resolution.Now), "leaseToken": nil, "announcedAt": nil,
-		})
-	case resolution.State == campaign.StateFailed:
-		n, err = s.settleRows(ctx, what, key, doubts, resolution.Now, map[string]any{
-			"state": campaign.StateFailed, "leaseToken": nil, "announcedAt": nil,
-		})
-	default:
-		err = fmt.Errorf("%s: %q is no state that a doubt is resolved to", what, resolution.State)
-	}
-	if err != nil || resolution.Token == "" {
-		return n, err
-	}
-	return n, s.steer(ctx, what, key, func(_ campaignRow, now *steering) (map[string]any, error) {
-		now.Verbs.Resolved = resolution.Token
-		return nil, nil
-	})
-}
-
-// returnRows gives the campaign's recipients that which selects back, as if they had never been tried, and reopens their
-// jobs, which are due to be rung at once.
-func (s *Store) returnRows(ctx context.Context, what, key string, which func(*gorm.DB) *gorm.DB) (int64, error) {
-	return s.eachJobRows(ctx, what, key, which, map[string]any{
-		"status": campaign.LegacyPending, "state": campaign.StatePending, "error": nil, "sentAt": nil, "attempts": 0,
-		"firstAttemptAt": nil, "nextAttemptAt": nil, "leaseToken": nil, "announcedAt": nil, "completedAt": nil,
-		"smtpCode": nil, "enhancedCode": nil, "category": nil,
-	}, func(tx *gorm.DB, job string) error {
-		return tx.Model(&jobRow{}).Where("`id` = ?", job).Updates(map[string]any{
-			"status": campaign.JobProcessing, "completedAt": nil, "rungAt": nil,
-		}).Error
-	})
-}
-
-// settleRows ends the campaign's recipients that which selects, and brings their jobs' counters up to date.
-func (s *Store) settleRows(
-	ctx context.Context, what, key string, which func(*gorm.DB) *gorm.DB, now time.Time, values map[string]any,
-) (int64, error) {
-	return s.eachJobRows(ctx, what, key, which, values, func(tx *gorm.DB, job string) error {
-		_, err := finishJob(tx, job, now)
-		return err
-	})
-}
-
-// eachJobRows writes the values into the recipients that which selects, job by job, in transactions of at most endBatch
-// rows. In each, after comes when the rows are written, and the leases that held them end.
-func (s *Store) eachJobRows(
-	ctx context.Context, what, key string, which func(*gorm.DB) *gorm.DB, values map[string]any,
-	after func(tx *gorm.DB, job string) error,
-) (int64, error) {
-	var jobs []string
-	err := s.query(ctx, what, func(db *gorm.DB) error {
-		return db.Model(&jobRow{}).Where("`campaignKey` = ?", key).Order("`shard`").Pluck("id", &jobs).Error
-	})
-	if err != nil {
-		return 0, err
-	}
-	var total int64
-	for _, job := range jobs {
-		for n := endBatch; n == endBatch; {
-			err := s.write(ctx, what, func(tx *gorm.DB) error {
-				var err error
-				if n, err = changeRows(tx, job, which, values); err != nil || n == 0 {
-					return err
-				}
-				return after(tx, job)
-			})
-			if err != nil {
-				return total, err
-			}
-			total += int64(n)
-		}
-	}
-	return total, nil
-}
-
-// changeRows writes the values into at most endBatch of the job's recipients that which selects, and returns how many.
-func changeRows(tx *gorm.DB, job string, which func(*gorm.DB) *gorm.DB, values map[string]any) (int, error) {
-	var rows []recipientRow
-	err := which(forUpdate(tx).Select("id", "leaseToken").Where("`jobId` = ?", job)).
-		Order("`id`").Limit(endBatch).Find(&rows).Error
-	if err != nil {
-		return 0, fmt.Errorf("locking recipients: %w", err)
-	}
-	ids, tokens := make([]string, len(rows)), []string{}
-	for i, row := range rows {
-		ids[i] = row.ID
-		if token := deref(row.LeaseToken); token != "" && !slices.Contains(tokens, token) {
-			tokens = append(tokens, token)
-		}
-	}
-	err = eachChunk(ids, func(ids []string) error {
-		return tx.Model(&recipientRow{}).Where("`id` IN ?", ids).Updates(values).Error
-	})
-	if err != nil {
-		return 0, fmt.Errorf("changing recipients: %w", err)
-	}
-	for _, token := range tokens {
-		if err := settleLease(tx, token, job); err != nil {
-			return 0, err
-		}
-	}
-	return len(rows), nil
 }

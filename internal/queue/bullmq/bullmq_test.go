@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -148,7 +149,7 @@ func TestUnring(t *testing.T) {
 			rings[i] = outbox.Ring{BullID: fmt.Sprintf("job-%d", i), JobID: fmt.Sprintf("job-%d", i)}
 			ids = append(ids, rings[i].BullID)
 		}
-		if err := q.Ring(ctx, append(rings, outbox.Ring{BullID: "other", JobID: "other"})); err != nil {
+		if err := q.Ring(ctx, slices.Concat(rings, []outbox.Ring{{BullID: "other", JobID: "other"}})); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := q.AddBulk(ctx, []bullmq.Job{

@@ -47,6 +47,9 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 	}{
 		{"Ledger", ledgerTests},
 		{"Ending", endingTests},
+		{"Steering", steeringTests},
+		{"Window", windowTests},
+		{"Again", againTests},
 		{"Claim", claimTests},
 		{"Record", recordTests},
 		{"Lease", leaseTests},
