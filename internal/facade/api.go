@@ -36,6 +36,7 @@ func (f *facade) newAPI() huma.API {
 	// The specification and its page are served by us: huma's page loads from the Internet.
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil // no $schema in answers
+	config.Formats = jsonFormats(config.Formats)
 	return humago.New(guardedMux{f}, config)
 }
 

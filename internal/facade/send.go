@@ -71,14 +71,31 @@ func (r *sendRequest) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &members); err != nil {
 		return err
 	}
-	for name, target := range map[string]any{
-		"to": &r.To, "subject": &r.Subject, "body": &r.Body, "message_type": &r.MessageType, "content_type": &r.ContentType, "from": &r.From,
-	} {
-		if value, ok := members[name]; ok {
-			if err := json.Unmarshal(value, target); err != nil {
+	for name, value := range members {
+		if field := r.field(name); field != nil {
+			if err := json.Unmarshal(value, field); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// field is a pointer to that of a member, nil for one that means nothing.
+func (r *sendRequest) field(name string) any {
+	switch name {
+	case "to":
+		return &r.To
+	case "subject":
+		return &r.Subject
+	case "body":
+		return &r.Body
+	case "message_type":
+		return &r.MessageType
+	case "content_type":
+		return &r.ContentType
+	case "from":
+		return &r.From
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -44,10 +43,8 @@ func (s *Store) Job(ctx context.Context, id string) (campaign.Job, error) {
 			return err
 		}
 		job.Control.Policy = steering.Policy
-		if err := json.Unmarshal([]byte(owner.Content), &job.Content); err != nil {
-			return fmt.Errorf("reading the content of the campaign: %w", err)
-		}
-		return nil
+		job.Content, err = owner.content(row.Body)
+		return err
 	})
 	return job, err
 }

@@ -93,9 +93,11 @@ var recordColumns = []string{
 }
 
 func (r campaignRow) record() (campaign.Record, error) {
-	var lines []int
-	if err := json.Unmarshal([]byte(r.InvalidLines), &lines); err != nil {
-		return campaign.Record{}, fmt.Errorf("reading the invalid lines of the campaign: %w", err)
+	lines := []int{}
+	if r.InvalidLines != "[]" { // of most campaigns it is: of every single mail
+		if err := json.Unmarshal([]byte(r.InvalidLines), &lines); err != nil {
+			return campaign.Record{}, fmt.Errorf("reading the invalid lines of the campaign: %w", err)
+		}
 	}
 	var dropped []campaign.Dropped
 	if r.Dropped != nil {

@@ -51,9 +51,9 @@ func (s *Store) WriteShard(ctx context.Context, shard campaign.Shard) error {
 }
 
 func insertJob(tx *gorm.DB, id string, shard campaign.Shard, owner campaignRow) error {
-	var content campaign.Content
-	if err := json.Unmarshal([]byte(owner.Content), &content); err != nil {
-		return fmt.Errorf("reading the content of the campaign: %w", err)
+	content, err := owner.content("")
+	if err != nil {
+		return err
 	}
 	return tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&jobRow{
 		ID:          id,

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -115,7 +114,7 @@ type submissionRows struct {
 }
 
 func newSubmissionRows(mail campaign.Submission, lease *campaign.Lease, now time.Time) (submissionRows, error) {
-	content, err := json.Marshal(mail.Content)
+	hash, content, err := submittedContent(mail.Content)
 	if err != nil {
 		return submissionRows{}, err
 	}
@@ -123,7 +122,7 @@ func newSubmissionRows(mail campaign.Submission, lease *campaign.Lease, now time
 	rows := submissionRows{
 		campaign: campaignRow{
 			Key: mail.Key, Origin: string(campaign.OriginHTTP), Category: mail.Category, Priority: mail.Priority,
-			ContentHash: mail.Content.Hash(), ListHash: mail.ListHash(), Content: string(content),
+			ContentHash: hash, ListHash: mail.ListHash(), Content: content,
 			JobSize: campaign.MaxSubmission, TotalRecipients: count, TotalJobs: 1, InvalidLines: "[]",
 			CreatedAt: created, SealedAt: at(now),
 		},
@@ -132,13 +131,14 @@ func newSubmissionRows(mail campaign.Submission, lease *campaign.Lease, now time
 			Status: string(campaign.JobPending), TotalEmails: count, CreatedAt: created,
 			CampaignKey: &mail.Key, Shard: &shard, Rings: 1, RungAt: at(now),
 		},
+		recipients: make([]recipientRow, len(mail.Recipients)),
 	}
 	for i, recipient := range mail.Recipients {
 		row, err := newRecipientRow(rows.job.ID, i, recipient)
 		if err != nil {
 			return submissionRows{}, fmt.Errorf("recipient %d: %w", i, err)
 		}
-		rows.recipients = append(rows.recipients, row)
+		rows.recipients[i] = row
 	}
 	if lease != nil {
 		rows.claim(mail, *lease, now)
@@ -161,41 +161,69 @@ func (r *submissionRows) claim(mail campaign.Submission, lease campaign.Lease, n
 	}
 }
 
-// submittedColumns are the columns of a submission's new recipients.
-var submittedColumns = append([]string{"Error", "LeaseToken", "AnnouncedAt"}, recipientInsert...)
+// How submissions are written. What is the same for all of them is in the text.
+var (
+	submittedCampaigns = newBulk("Campaign", "key", "origin='"+string(campaign.OriginHTTP)+"'", "contentHash", "listHash", "content",
+		"jobSize", "totalRecipients", "totalJobs=1", "invalidLines='[]'", "holdMessage=''", "createdAt", "sealedAt", "startedAt",
+		"category", "priority")
+	submittedJobs = newBulk("EmailJob", "id", "subject", "body", "status", "totalEmails", "createdAt", "startedAt",
+		"campaignKey", "shard=0", "rings=1", "rungAt")
+	submittedRecipients = newBulk("Recipient", "id", "jobId", "email", "status", "state", "error", "leaseToken", "announcedAt",
+		"name", "variables", "address")
+	// waitingRecipients have no lease, and nothing but an address.
+	waitingRecipients = newBulk("Recipient", "id", "jobId", "email", "status='PENDING'", "state='pending'")
+	submittedLeases   = newBulk("Lease", "token", "jobId", "until")
+)
+
+func (r campaignRow) submitted(to []any) []any {
+	return append(to, r.Key, r.ContentHash, r.ListHash, r.Content, r.JobSize, r.TotalRecipients, r.CreatedAt, r.SealedAt,
+		r.StartedAt, r.Category, r.Priority)
+}
+
+func (r jobRow) submitted(to []any) []any {
+	return append(to, r.ID, r.Subject, r.Body, r.Status, r.TotalEmails, r.CreatedAt, r.StartedAt, *r.CampaignKey, r.RungAt)
+}
+
+func (r recipientRow) submitted(to []any) []any {
+	return append(to, r.ID, r.JobID, r.Email, r.Status, *r.State, r.Error, r.LeaseToken, r.AnnouncedAt, r.Name, r.Variables, r.Address)
+}
+
+func (r recipientRow) waiting(to []any) []any { return append(to, r.ID, r.JobID, r.Email) }
+
+func (r leaseRow) submitted(to []any) []any { return append(to, r.Token, r.JobID, r.Until) }
 
 func insertSubmissions(tx *gorm.DB, rows []submissionRows) error {
 	var (
-		campaigns  []campaignRow
-		jobs       []jobRow
-		recipients []recipientRow
-		leases     []leaseRow
+		campaigns      = make([]campaignRow, len(rows))
+		jobs           = make([]jobRow, len(rows))
+		waiting, other []recipientRow
+		leases         []leaseRow
 	)
-	for _, row := range rows {
-		campaigns, jobs = append(campaigns, row.campaign), append(jobs, row.job)
-		recipients = append(recipients, row.recipients...)
+	for i, row := range rows {
+		campaigns[i], jobs[i] = row.campaign, row.job
+		for _, recipient := range row.recipients {
+			if recipient.LeaseToken == nil && recipient.Name == nil && recipient.Variables == nil && recipient.Address == nil {
+				waiting = append(waiting, recipient)
+			} else {
+				other = append(other, recipient)
+			}
+		}
 		if row.lease != nil {
 			leases = append(leases, *row.lease)
 		}
 	}
-	if len(campaigns) == 0 {
-		return nil
-	}
 	for _, insert := range []func() error{
 		func() error {
-			return insertBySize(campaigns, campaignRow.size, func(c []campaignRow) error { return tx.Create(&c).Error })
+			return insertBulk(tx, submittedCampaigns, campaigns, campaignRow.size, campaignRow.submitted)
+		},
+		func() error { return insertBulk(tx, submittedJobs, jobs, jobRow.size, jobRow.submitted) },
+		func() error {
+			return insertBulk(tx, waitingRecipients, waiting, recipientRow.size, recipientRow.waiting)
 		},
 		func() error {
-			return insertBySize(jobs, jobRow.size, func(c []jobRow) error { return tx.Create(&c).Error })
+			return insertBulk(tx, submittedRecipients, other, recipientRow.size, recipientRow.submitted)
 		},
-		func() error {
-			return insertBySize(recipients, recipientRow.size, func(c []recipientRow) error {
-				return tx.Select(submittedColumns).Create(&c).Error
-			})
-		},
-		func() error {
-			return insertBySize(leases, leaseRow.size, func(c []leaseRow) error { return tx.Create(&c).Error })
-		},
+		func() error { return insertBulk(tx, submittedLeases, leases, leaseRow.size, leaseRow.submitted) },
 	} {
 		err := insert()
 		if isDuplicate(err) { // somebody else wrote the same key since we looked: the next try finds it

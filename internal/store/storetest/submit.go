@@ -1,11 +1,13 @@
 package storetest
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	sender "github.com/cartero-mail/cartero/internal/mail"
 )
 
 // mail is a submission to n recipients under a key.
@@ -62,6 +64,66 @@ var submitTests = map[string]func(s *scene){
 			CreatedAt: text(epoch), Key: m.Key, Shard: "0", Rings: "1", RungAt: text(minute(1)),
 		})
 		s.equal("recipients", s.states(m.JobID()), []string{"PENDING/pending", "PENDING/pending"})
+	},
+
+	"a mail's content is read as it was handed in": func(s *scene) {
+		contents := map[string]campaign.Content{
+			"html":    {Subject: "Your code", HTML: "<p>It is \u2028 <b>4711</b> & \"true\".</p>"},
+			"text":    {Subject: "Your code", Text: "It is\n4711."},
+			"both":    {Subject: "Your code", Text: "It is 4711.", HTML: "<p>It is 4711.</p>"},
+			"subject": {Subject: strings.Repeat("\u00fc", 500), Text: "It is 4711.", ReplyTo: []string{"ada@example.com"}},
+			"headers": {Headers: map[string]string{"X-A": "b"}, From: sender.Address{Name: "Ada", Address: "ada@example.com"}},
+		}
+		for name, content := range contents {
+			m := mail("http/"+name, 1)
+			m.Content = content
+			s.submit(nil, m)
+			read, err := s.Job(s.ctx(), m.JobID())
+			s.must(err)
+			s.equal("content of "+name, read.Content, content)
+			record, err := s.Campaign(s.ctx(), m.Key)
+			s.must(err)
+			s.equal("hash of "+name, record.ContentHash, content.Hash())
+		}
+	},
+
+	"a content that was written whole, beside the job's body, is read": func(s *scene) {
+		m := mail("http/a", 1)
+		s.submit(nil, m)
+		s.exec("UPDATE `Campaign` SET `content` = ? WHERE `key` = ?",
+			`{"from":{"Name":"","Address":""},"subject":"Your code","text":"It is 4712.","html":"<p>4712</p>"}`, m.Key)
+		read, err := s.Job(s.ctx(), m.JobID())
+		s.must(err)
+		s.equal("content", read.Content, campaign.Content{Subject: "Your code", Text: "It is 4712.", HTML: "<p>4712</p>"})
+	},
+
+	"many mails of all kinds are written in one call": func(s *scene) {
+		var mails []campaign.Submission
+		var want []bool
+		for i := range 150 {
+			m := mail(fmt.Sprintf("http/%d", i), 1+i%3)
+			if i%7 == 0 {
+				m.Recipients[0] = campaign.Recipient{Address: strings.Repeat("a", 200) + "@example.com"}
+			}
+			if i%50 == 0 {
+				m.Content.Text = strings.Repeat("It is 4711. ", 30_000) // longer than one statement is meant to be
+			}
+			mails, want = append(mails, m), append(want, true)
+		}
+		s.equal("created", s.submit(nil, mails...), want)
+		for _, m := range mails {
+			read, err := s.Job(s.ctx(), m.JobID())
+			s.must(err)
+			s.equal("content", read.Content, m.Content)
+			s.must(s.StartJob(s.ctx(), m.JobID(), minute(2)))
+			claimed, err := s.Claim(s.ctx(), campaign.Claim{JobID: m.JobID(), Token: m.Key, Limit: 9, Now: minute(2), LeaseUntil: minute(9)})
+			s.must(err)
+			var all []campaign.Recipient
+			for _, recipient := range claimed {
+				all = append(all, recipient.Recipient)
+			}
+			s.equal("recipients", all, m.Recipients)
+		}
 	},
 
 	"a mail whose ring was lost is due again, with its priority": func(s *scene) {
