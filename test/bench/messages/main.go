@@ -44,6 +44,7 @@ type part struct {
 // parts are all that there are, in the order of the report.
 var parts = []part{
 	{"lists", measureLists},
+	{"rendering", measureRendering},
 }
 
 func parse(args []string, usage io.Writer) (settings, error) {
