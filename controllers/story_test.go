@@ -20,6 +20,7 @@ import (
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/devstack"
 	"github.com/cartero-mail/cartero/internal/kubetest"
+	"github.com/cartero-mail/cartero/internal/mail"
 	"github.com/cartero-mail/cartero/internal/outbox"
 	"github.com/cartero-mail/cartero/internal/queue/bull"
 	"github.com/cartero-mail/cartero/internal/queue/conn"
@@ -37,6 +38,17 @@ type world struct {
 	effects   *effects
 	recorder  *events.FakeRecorder
 	now       time.Time
+	from      mail.Address
+	testers   []string
+	mailed    mailed
+}
+
+// mailed remembers test mails.
+type mailed struct{ mails []campaign.Submission }
+
+func (m *mailed) Enqueue(_ context.Context, mail campaign.Submission) error {
+	m.mails = append(m.mails, mail)
+	return nil
 }
 
 func newWorld(t *testing.T) *world {
@@ -91,14 +103,17 @@ func (w *world) reconciler(t *testing.T) *EmailCampaignReconciler {
 		t.Fatal(err)
 	}
 	r := &EmailCampaignReconciler{
-		Client:        &countedClient{Client: w.cluster.Client, effects: w.effects},
-		Reader:        w.cluster.Client,
-		Recorder:      w.recorder,
-		Ledger:        &countedLedger{Ledger: w.store, effects: w.effects},
-		Doorbell:      box,
-		IsUnavailable: func(err error) bool { return store.IsUnavailable(err) || errors.Is(err, errAway) },
-		Redact:        telemetry.Redact,
-		Now:           clock,
+		Client:         &countedClient{Client: w.cluster.Client, effects: w.effects},
+		Reader:         w.cluster.Client,
+		Recorder:       w.recorder,
+		Ledger:         &countedLedger{Ledger: w.store, effects: w.effects},
+		Doorbell:       box,
+		IsUnavailable:  func(err error) bool { return store.IsUnavailable(err) || errors.Is(err, errAway) },
+		Redact:         telemetry.Redact,
+		DefaultFrom:    w.from,
+		TestRecipients: w.testers,
+		Mailer:         &w.mailed,
+		Now:            clock,
 	}
 	if err := r.validate(); err != nil {
 		t.Fatal(err)
@@ -180,8 +195,17 @@ func (w *world) mustSettle(t *testing.T, key client.ObjectKey) *v1alpha1.EmailCa
 // deliver does what a worker does to every recipient that is due, with the given end.
 func (w *world) deliver(t *testing.T, key string, end func(address string) campaign.Result) {
 	t.Helper()
+	w.deliverJobs(t, w.jobs(t, key), end)
+}
+
+func (w *world) deliverJobs(t *testing.T, jobs []string, end func(address string) campaign.Result) {
+	t.Helper()
 	ctx := t.Context()
-	for _, job := range w.jobs(t, key) {
+	for _, job := range jobs {
+		rung := []string{campaign.BullID(job, 0), campaign.BullID(job, 1), campaign.BullID(job, 2)}
+		if err := w.queue.Unring(ctx, rung); err != nil { // it takes the job out of the queue
+			t.Fatal(err)
+		}
 		if err := w.store.StartJob(ctx, job, w.now); err != nil {
 			t.Fatal(err)
 		}
@@ -290,6 +314,8 @@ var (
 type effects struct {
 	mu sync.Mutex
 	n  int
+	// reads counts what was asked of database and queue.
+	reads int
 	// crashAt is the number of the effect at which every call fails from then on; 0 for never. With after, that one
 	// still happens.
 	crashAt int
@@ -325,6 +351,7 @@ func (e *effects) do(dependency string, effect func() error) error {
 func (e *effects) read(dependency string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.reads++
 	if e.away == dependency {
 		return errAway
 	}

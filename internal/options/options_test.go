@@ -88,7 +88,7 @@ func defaults(t *testing.T) all {
 		Facade: options.Facade{
 			Keys: []string{"key-one"}, Host: "0.0.0.0", Port: 8000, MaxBody: 128 << 20, MaxInFlight: 64,
 		},
-		Embedded:  options.Embedded{DataDir: "cartero-data"},
+		Embedded: options.Embedded{DataDir: "cartero-data"},
 		Operator: options.Operator{
 			LeaderElect: true, MaxConcurrentReconciles: 4, DeletionPatience: time.Hour, NoProgressAfter: 15 * time.Minute,
 		},
