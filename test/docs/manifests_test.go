@@ -34,42 +34,50 @@ func TestManifests(t *testing.T) {
 				continue
 			}
 			// One after another: a name is used by several of them.
-			t.Run(fmt.Sprintf("%s:%d", name, b.line), func(t *testing.T) {
-				for _, object := range objects(t, b.text) {
-					create(t, cluster, object)
-				}
-			})
+			if err := check(t, cluster, b.text); err != nil {
+				t.Errorf("%s:%d: %v", name, b.line, err)
+			}
 		}
 	}
 }
 
-// objects are those of a block of YAML.
-func objects(t *testing.T, text string) []*unstructured.Unstructured {
+// check creates what a block of YAML says.
+func check(t *testing.T, cluster *kubetest.Cluster, text string) error {
 	t.Helper()
+	found, err := objects(text)
+	for _, object := range found {
+		err = errors.Join(err, create(t, cluster, object))
+	}
+	return err
+}
+
+// objects are those of a block of YAML.
+func objects(text string) ([]*unstructured.Unstructured, error) {
 	decoder := yaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096)
 	var found []*unstructured.Unstructured
 	for {
 		object := &unstructured.Unstructured{}
 		err := decoder.Decode(&object.Object)
 		if errors.Is(err, io.EOF) {
-			return found
+			return found, nil
 		}
 		if err != nil {
-			t.Fatalf("The block is no YAML: %v", err)
+			return nil, fmt.Errorf("reading YAML: %w", err)
 		}
 		if object.GetKind() == "" {
-			complete(t, object)
+			if err := complete(object); err != nil {
+				return nil, err
+			}
 		}
 		found = append(found, object)
 	}
 }
 
 // complete makes a campaign of what a block says about one.
-func complete(t *testing.T, object *unstructured.Unstructured) {
-	t.Helper()
+func complete(object *unstructured.Unstructured) error {
 	spec, ok := object.Object["spec"].(map[string]any)
 	if !ok {
-		t.Fatal("The block is neither an object nor the spec of a campaign")
+		return errors.New("neither an object nor the spec of a campaign")
 	}
 	object.SetAPIVersion("mail.cartero.dev/v1alpha1")
 	object.SetKind("EmailCampaign")
@@ -84,13 +92,14 @@ func complete(t *testing.T, object *unstructured.Unstructured) {
 			spec[field] = value
 		}
 	}
+	return nil
 }
 
 // create creates an object, strictly, and deletes it at the end of the test.
-func create(t *testing.T, cluster *kubetest.Cluster, object *unstructured.Unstructured) {
+func create(t *testing.T, cluster *kubetest.Cluster, object *unstructured.Unstructured) error {
 	t.Helper()
 	if slices.Contains(strangers, object.GroupVersionKind().Group) {
-		return
+		return nil
 	}
 	switch namespace := object.GetNamespace(); namespace {
 	case "":
@@ -98,15 +107,15 @@ func create(t *testing.T, cluster *kubetest.Cluster, object *unstructured.Unstru
 	default:
 		err := cluster.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 		if err != nil && !apierrors.IsAlreadyExists(err) {
-			t.Fatalf("Creating namespace %s: %v", namespace, err)
+			return fmt.Errorf("creating namespace %s: %w", namespace, err)
 		}
 	}
 	strict := client.WithFieldValidation(cluster.Client, metav1.FieldValidationStrict)
 	if err := strict.Create(t.Context(), object); err != nil {
-		t.Errorf("Creating %s %s: %v", object.GetKind(), object.GetName(), err)
-		return
+		return fmt.Errorf("creating %s %s: %w", object.GetKind(), object.GetName(), err)
 	}
 	if err := cluster.Client.Delete(t.Context(), object); err != nil {
-		t.Errorf("Deleting %s %s: %v", object.GetKind(), object.GetName(), err)
+		return fmt.Errorf("deleting %s %s: %w", object.GetKind(), object.GetName(), err)
 	}
+	return nil
 }
