@@ -77,7 +77,7 @@ func benchMessage() []byte {
 // sinkVariable has the test binary be the sink, with this round trip, until its input ends.
 const sinkVariable = "SMTP_BENCH_SINK"
 
-func runSink(roundTrip string) error {
+func runSink(in io.Reader, out io.Writer, roundTrip string) error {
 	delay, err := time.ParseDuration(roundTrip)
 	if err != nil {
 		return err
@@ -96,8 +96,8 @@ func runSink(roundTrip string) error {
 		defer proxy.Close()
 		port = proxy.Port()
 	}
-	fmt.Println(port)
-	_, err = io.Copy(io.Discard, os.Stdin)
+	fmt.Fprintln(out, port)
+	_, err = io.Copy(io.Discard, in)
 	return err
 }
 
@@ -162,7 +162,9 @@ func processorTime() time.Duration {
 
 func ourSenders(b *testing.B, port int) (senders []func() error, end func()) {
 	b.Helper()
-	pool, err := NewPool(Config{Host: "127.0.0.1", Port: port, MaxConnections: benchConnections, HELO: "worker.sender.example"})
+	pool, err := NewPool(Config{
+		Host: "127.0.0.1", Port: port, MaxConnections: benchConnections, HELO: "worker.sender.example", BodyWithDot: 64 << 10,
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -45,6 +45,10 @@ type Config struct {
 	RootCAs *x509.CertPool
 	// MaxConnections is the most connections at a time; 10 if 0. The pool makes do with fewer while the relay asks for it.
 	MaxConnections int
+	// BodyWithDot is the largest message, in octets, whose body goes out in one write with its final dot, once beforeDot has
+	// allowed that: a system call and a packet less for each mail. Larger ones, and all if it is 0, are on the wire, but
+	// for the dot, when beforeDot is asked.
+	BodyWithDot int
 	// HELO is the name to introduce ourselves with. If empty, it is the host's name where that is a full one, else the
 	// address literal of the connection (RFC 5321 section 4.1.4).
 	HELO string

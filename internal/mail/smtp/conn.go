@@ -119,10 +119,18 @@ func (c *conn) dialogue(p *Pool, t *transaction, guard *guard) ending {
 	if e.phase != "" {
 		return e
 	}
-	if r, err := c.body(t.raw); err != nil || r.code != 0 {
+	together := t.raw
+	if len(t.raw) > c.cfg.BodyWithDot {
+		if r, err := c.body(t.raw); err != nil || r.code != 0 {
+			return ending{phase: mail.PhaseData, reply: r, err: err}
+		}
+		together = nil
+	}
+	if err := c.quiet(); err != nil {
+		r, err := c.lastWords(err)
 		return ending{phase: mail.PhaseData, reply: r, err: err}
 	}
-	return c.dot(p, t, guard)
+	return c.dot(p, t, together, guard)
 }
 
 // body writes everything but the final dot. A reply is one that came before its time: the relay has made up its mind.
@@ -145,16 +153,13 @@ func (c *conn) body(raw []byte) (reply, error) {
 	if cap(c.wire) > keptWire {
 		c.wire = nil
 	}
-	if err := c.quiet(); err != nil {
-		return c.lastWords(err)
-	}
 	return reply{}, nil
 }
 
 // dot asks whether the mail may go, sends the final dot, and waits for the reply whatever happens to the caller: from
-// here on, giving up would leave the mail in doubt. Behind the dot, in the same write if there is one already, goes the
-// next mail of the pool.
-func (c *conn) dot(p *Pool, t *transaction, guard *guard) ending {
+// here on, giving up would leave the mail in doubt. In the same write goes the body, if it is still to be sent, and behind
+// the dot the next mail of the pool, if there is one already.
+func (c *conn) dot(p *Pool, t *transaction, body []byte, guard *guard) ending {
 	if !guard.release() {
 		return ending{phase: mail.PhaseData, err: context.Canceled}
 	}
@@ -163,14 +168,24 @@ func (c *conn) dot(p *Pool, t *transaction, guard *guard) ending {
 			return ending{phase: mail.PhaseData, err: errBeforeDot}
 		}
 	}
-	c.wire = append(c.wire[:0], ".\r\n"...)
+	c.wire = c.wire[:0]
+	if isWire(body) {
+		c.wire = append(c.wire, body...)
+	} else {
+		c.wire = appendWire(c.wire, body)
+	}
+	dotless := int64(len(c.wire))
+	if c.cfg.UseTLS {
+		dotless = 0 // what is counted is not what is written
+	}
+	c.wire = append(c.wire, ".\r\n"...)
 	next := p.engage(c)
 	if next != nil {
 		c.wire = c.appendGroup(c.wire, next)
 	}
 	before := c.meter.written
 	if err := c.write(c.wire, c.cfg.Timeouts.Dot); err != nil {
-		if c.meter.written == before {
+		if c.meter.written-before <= dotless {
 			// The kernel took not one octet of it, so the relay cannot have it either.
 			return ending{phase: mail.PhaseData, err: err}
 		}

@@ -2,10 +2,12 @@ package smtp
 
 import (
 	"fmt"
+	"net/textproto"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	gosmtp "github.com/wneessen/go-mail/smtp"
 
 	"github.com/cartero-mail/cartero/internal/mail"
 	"github.com/cartero-mail/cartero/internal/mail/smtp/smtptest"
@@ -13,7 +15,7 @@ import (
 
 // exchange sends four mails over one connection at a time through this network, and returns what we say of each, and
 // how often the relay took it.
-func exchange(t *testing.T, network smtptest.Network, features ...string) (map[string]mail.Verdict, map[string]int) {
+func exchange(t *testing.T, network smtptest.Network, bodyWithDot int, features ...string) (map[string]mail.Verdict, map[string]int) {
 	t.Helper()
 	server := smtptest.Start(t, smtptest.Script{
 		Features: features,
@@ -23,7 +25,7 @@ func exchange(t *testing.T, network smtptest.Network, features ...string) (map[s
 		},
 	})
 	proxy := smtptest.StartProxy(t, server.Addr(), network)
-	pool := newPool(t, server, func(c *Config) { c.Port, c.MaxConnections = proxy.Port(), 1 })
+	pool := newPool(t, server, func(c *Config) { c.Port, c.MaxConnections, c.BodyWithDot = proxy.Port(), 1, bodyWithDot })
 	verdicts := map[string]mail.Verdict{}
 	var mu sync.Mutex
 	var senders sync.WaitGroup
@@ -68,16 +70,16 @@ func checkLedger(t *testing.T, verdicts map[string]mail.Verdict, accepts map[str
 func TestCutAtEveryOctet(t *testing.T) {
 	t.Parallel()
 	const up, down = 1200, 700 // about what the exchange takes
-	for offset := range 16 {
+	for offset := range 15 {   // odd, so that bodies go with and without their dots
 		t.Run(fmt.Sprint(offset), func(t *testing.T) {
 			t.Parallel()
-			for n := 1 + offset; n < up; n += 16 {
+			for n := 1 + offset; n < up; n += 15 {
 				networks := []smtptest.Network{{CutUp: n}}
 				if n < down {
 					networks = append(networks, smtptest.Network{CutDown: n})
 				}
 				for _, network := range networks {
-					verdicts, accepts := exchange(t, network, "PIPELINING")
+					verdicts, accepts := exchange(t, network, n%2*len(message), "PIPELINING")
 					checkLedger(t, verdicts, accepts)
 					doubts := 0
 					for _, v := range verdicts {
@@ -101,7 +103,7 @@ func TestRepliesInPieces(t *testing.T) {
 		for chunk := range 9 {
 			t.Run(fmt.Sprint(chunk, features), func(t *testing.T) {
 				t.Parallel()
-				verdicts, accepts := exchange(t, smtptest.Network{Chunk: chunk}, features...)
+				verdicts, accepts := exchange(t, smtptest.Network{Chunk: chunk}, chunk%2*len(message), features...)
 				checkLedger(t, verdicts, accepts)
 				want := map[string]judgement{
 					"r0@receiver.example": sent, "r1@receiver.example": sent,
@@ -115,6 +117,32 @@ func TestRepliesInPieces(t *testing.T) {
 					t.Errorf("judgements (-want +got):\n%s", diff)
 				}
 			})
+		}
+	}
+}
+
+// TestPartialWrite: the mail is in doubt from the first octet of the dot that the kernel took, and not before.
+func TestPartialWrite(t *testing.T) {
+	t.Parallel()
+	body := []byte("Subject: x\r\n\r\nhello\r\n")
+	pool, err := NewPool(Config{Host: "127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, together := range []bool{true, false} {
+		for taken := range len(body) + 3 {
+			meter := &meteredConn{Conn: &deaf{taken: taken}, left: -1}
+			c := &conn{cfg: pool.cfg, session: &gosmtp.Client{Text: textproto.NewConn(meter)}, tcp: meter, meter: meter}
+			doubt, part := taken > 0, []byte(nil)
+			if together {
+				doubt, part = taken > len(body), body
+			}
+			tr := newTransaction(envelope, body, nil)
+			e := c.dot(pool, tr, part, newGuard(t.Context(), meter))
+			v := classify(e.phase, e.reply, e.err)
+			if (v.Outcome == mail.Uncertain) != doubt || !doubt && judge(v) != lost {
+				t.Errorf("together %v, %d octets taken: %+v", together, taken, v)
+			}
 		}
 	}
 }

@@ -85,14 +85,15 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-// deaf is a connection on which nothing is written.
+// deaf is a connection whose other end says what is in its Reader, and takes so many octets.
 type deaf struct {
 	io.Reader
 	net.Conn
+	taken int
 }
 
 func (d *deaf) Read(p []byte) (int, error)       { return d.Reader.Read(p) }
-func (d *deaf) Write(p []byte) (int, error)      { return len(p), nil }
+func (d *deaf) Write(p []byte) (int, error)      { return min(d.taken, len(p)), io.ErrShortWrite }
 func (d *deaf) Close() error                     { return nil }
 func (d *deaf) SetReadDeadline(time.Time) error  { return nil }
 func (d *deaf) SetWriteDeadline(time.Time) error { return nil }

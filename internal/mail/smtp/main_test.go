@@ -2,7 +2,7 @@ package smtp
 
 import (
 	"context"
-	"log"
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -17,8 +17,9 @@ import (
 
 func TestMain(m *testing.M) {
 	if roundTrip := os.Getenv(sinkVariable); roundTrip != "" {
-		if err := runSink(roundTrip); err != nil {
-			log.Fatal(err)
+		if err := runSink(os.Stdin, os.Stdout, roundTrip); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
 		}
 		return
 	}

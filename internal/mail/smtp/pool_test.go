@@ -83,6 +83,43 @@ func TestDotWaitsForItsCaller(t *testing.T) {
 	}
 }
 
+// TestBodyWithDot: a small body waits for beforeDot, too, and what is refused then leaves no trace. A large one does not.
+func TestBodyWithDot(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]int{"small": len(message), "large": len(message) - 1} {
+		for _, security := range []smtptest.Security{smtptest.Plain, smtptest.StartTLS} {
+			t.Run(fmt.Sprint(name, security), func(t *testing.T) {
+				t.Parallel()
+				body := make(chan struct{})
+				server := smtptest.Start(t, smtptest.Script{
+					Security: security, Features: []string{"PIPELINING"},
+					On: map[smtptest.Step][]smtptest.Reaction{smtptest.Body: {{Reached: body}}},
+				})
+				pool := newPool(t, server, func(c *Config) { c.BodyWithDot, c.UseTLS = limit, security == smtptest.StartTLS })
+				v := pool.Send(testContext(t), envelope, message, func() error {
+					if name == "large" {
+						<-body
+					}
+					return errors.New("the journal is full")
+				})
+				if v.Outcome != mail.Temporary || v.Phase != mail.PhaseData || len(server.Ledger()) != 0 {
+					t.Errorf("verdict %+v, ledger %+v", v, server.Ledger())
+				}
+				wantSent(t, send(t, pool, "bob@receiver.example"))
+				_ = pool.Close()
+				server.Close()
+				first := server.Commands()[0]
+				if got := first[len(first)-1]; (got == "<body>") != (name == "large") {
+					t.Errorf("the first connection ended with %q", got)
+				}
+				if got := server.Ledger(); len(got) != 1 || !bytes.Equal(got[0].Data, message) {
+					t.Errorf("ledger: %+v", got)
+				}
+			})
+		}
+	}
+}
+
 func TestPanicBeforeTheDotLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	server := smtptest.Start(t, smtptest.Script{})
