@@ -105,6 +105,10 @@ var ledgerTests = map[string]func(s *scene){
 		s.equal("content", job.Content, d.Content)
 	},
 
+	"a load that is cut short is completed by the next": cutShort,
+
+	"loads of the same list at once": loadTogether,
+
 	"a shard larger than one statement": func(s *scene) {
 		_, err := s.Open(s.ctx(), draft())
 		s.must(err)
