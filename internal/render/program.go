@@ -179,7 +179,7 @@ func (p *Program) Check(r Recipient) error {
 	}()
 	v.Bind(p, r)
 	for _, t := range p.checks {
-		if err := t.Execute(v, discard{}); err != nil {
+		if err := t.Execute(v, Discard); err != nil {
 			return err
 		}
 	}
@@ -203,7 +203,9 @@ func (p *Program) Blank(dst []string, r Recipient) []string {
 
 var pooled = sync.Pool{New: func() any { return new(Values) }}
 
-// discard is the Sink of those who only want the error.
+// Discard is the Sink of those who only want the error.
+var Discard Sink = discard{}
+
 type discard struct{}
 
 func (discard) Literal(int)        {}

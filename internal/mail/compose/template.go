@@ -85,6 +85,8 @@ type state struct {
 	text   textWriter
 	// name and clean are texts on their way into a header field.
 	name, clean []byte
+	// field is a header field that is only checked.
+	field []byte
 }
 
 var states = sync.Pool{New: func() any { return new(state) }}
@@ -117,6 +119,37 @@ func (t *Template) Append(dst []byte, to Recipient) (Mail, error) {
 		Raw: raw, Envelope: mail.Envelope{From: t.from.Address, To: address},
 		SMTPUTF8: t.utf8 || !mail.IsASCII(address),
 	}, nil
+}
+
+// Check reports what Append would fail with for a recipient, but for Message-ID and Date, which may be missing; also for
+// UnsubscribeURL, if it is not known yet, any https URI will do. It takes about a microsecond, and allocates nothing
+// unless it fails.
+func (t *Template) Check(to Recipient) error {
+	address, err := asciiAddress("To", to.Address)
+	if err != nil {
+		return err
+	}
+	to.Address = address
+	s := states.Get().(*state) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	defer s.release()
+	s.values.Bind(t.program, to.variables())
+	for i := range t.pieces {
+		p := &t.pieces[i]
+		switch p.kind {
+		case constant, dateField, messageIDField:
+		case quotedPrintable, base64Body:
+			if err := p.template.Execute(&s.values, render.Discard); err != nil {
+				return rendering(err)
+			}
+		default:
+			field, err := t.append(s.field[:0], p, s, &to)
+			if err != nil {
+				return err
+			}
+			s.field = field
+		}
+	}
+	return nil
 }
 
 func (s *state) release() {

@@ -43,6 +43,9 @@ var everyField = []string{
 func checkTemplate(t *testing.T, template *Template, to Recipient) {
 	t.Helper()
 	m, err := template.Append(nil, to)
+	if checked := template.Check(to); (checked == nil) != (err == nil) || err != nil && checked.Error() != err.Error() {
+		t.Fatalf("Append says %v, Check %v", err, checked)
+	}
 	if err != nil {
 		var refused *InvalidError
 		if !errors.As(err, &refused) || !utf8.ValidString(err.Error()) {
@@ -158,6 +161,53 @@ func FuzzTemplateValues(f *testing.F) {
 		to.Name, to.UnsubscribeURL, to.Variables = name, "https://x.example"+path, map[string]string{"a": a, "b": b, "c": a + b}
 		checkTemplate(t, template, to)
 	})
+}
+
+// TestTemplatesWithPython reads mails with random values with the parser of another language.
+func TestTemplatesWithPython(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs Python 3")
+	}
+	template, err := NewTemplate(everything(func(c *mail.Content) { c.Text, c.HTML = c.HTML, "" })) // Python decodes no HTML
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(9, 22))
+	pieces := []string{"word", " ", ".", "=", "ñ", "世界", "🎉", "<b>&\"'", "--=_mixed-", "=?utf-8?q?x?=", "=20", strings.Repeat("x", 80), "a@b.example", "(c)", ",", ";", "\\"}
+	value := func() string {
+		b := "v"
+		for range random.IntN(7) {
+			b += pieces[random.IntN(len(pieces))]
+		}
+		return b + "v"
+	}
+	var raws [][]byte
+	var want []received
+	for range 300 {
+		to := newRecipient()
+		// A name in one encoded-word: between two of them in a name, Python up to 3.11 leaves a blank (RFC 2047 section 6.2).
+		to.Name, to.Variables = strings.ToValidUTF8(value()[:2]+"ñ", "é"), map[string]string{"a": value(), "b": value(), "c": value()}
+		m, err := template.Append(nil, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts, err := template.Program().Render(to.variables())
+		if err != nil {
+			t.Fatal(err)
+		}
+		raws = append(raws, m.Raw)
+		want = append(want, received{
+			Headers: [][2]string{{"Subject", texts.Subject}}, From: [2]string{"Noticias", "news@sender.example"},
+			To: [2]string{displayName(to.Name), to.Address}, Shape: "text/plain", Parts: []receivedPart{textPart(texts.Text + "\n")},
+		})
+	}
+	for i, got := range readWithPython(t, raws) {
+		got.Headers = slices.DeleteFunc(got.Headers, func(h [2]string) bool { return h[0] != "Subject" })
+		if diff := cmp.Diff(want[i], got); diff != "" {
+			t.Fatalf("(-want +got):\n%s\n%s", diff, raws[i])
+		}
+	}
 }
 
 // TestLinesOfBodies: quoted-printable keeps its lines, wherever a value ends one.
@@ -285,6 +335,9 @@ func TestRecipientRefused(t *testing.T) {
 		to.Variables = map[string]string{"a": "a", "b": "b", "c": "c"}
 		tt.change(&to)
 		_, err := template.Append(nil, to)
+		if timeless := strings.HasPrefix(name, "no "); (template.Check(to) == nil) != (err == nil || timeless) {
+			t.Errorf("%s: Append says %v, Check %v", name, err, template.Check(to))
+		}
 		got := ""
 		if err != nil {
 			got = err.Error()
@@ -393,6 +446,9 @@ func TestAppendAllocatesNothing(t *testing.T) { //nolint:paralleltest // others'
 			t.Fatal(err)
 		}
 		buffer = m.Raw
+		if err := template.Check(to); err != nil {
+			t.Fatal(err)
+		}
 	})
 	if allocations > 0 {
 		t.Errorf("%v allocations", allocations)
