@@ -67,3 +67,23 @@ func TestWelcome(t *testing.T) {
 		t.Errorf("%d entries, %d delivered, want %d", len(entries), want.Delivered(), want.Rows)
 	}
 }
+
+// TestOfficeHours: it shows what steers a campaign, and is not among those that a demo waits for.
+func TestOfficeHours(t *testing.T) {
+	t.Parallel()
+	spec := readCampaign(t, "office-hours").Spec
+	if spec.Schedule == nil || len(spec.Schedule.Windows) == 0 || spec.Throttle == nil || spec.Retry == nil ||
+		spec.FailurePolicy == nil || spec.AbortPolicy == nil || spec.ActiveDeadlineSeconds == nil {
+		t.Errorf("its spec is %+v", spec)
+	}
+	if _, ok := Campaigns["office-hours"]; ok {
+		t.Error("a demo would wait for its windows")
+	}
+	kustomization, err := os.ReadFile(directory + "kustomization.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(kustomization), "- office-hours.yaml") {
+		t.Error("it is applied with the others")
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -37,6 +39,25 @@ func TestManifests(t *testing.T) {
 			if err := check(t, cluster, b.text); err != nil {
 				t.Errorf("%s:%d: %v", name, b.line, err)
 			}
+		}
+	}
+}
+
+// TestSamples creates those samples that are manifests by themselves.
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	cluster := kubetest.Start(t)
+	paths, err := filepath.Glob(filepath.Join(kubetest.Root(t), "config/samples/*.yaml"))
+	if err != nil || len(paths) < 3 {
+		t.Fatalf("The samples are %v, %v", paths, err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := check(t, cluster, string(text)); err != nil {
+			t.Errorf("%s: %v", filepath.Base(path), err)
 		}
 	}
 }
