@@ -67,25 +67,6 @@ func insertJob(tx *gorm.DB, id string, shard campaign.Shard, owner campaignRow) 
 	}).Error
 }
 
-// recipientInsert are the columns of a new recipient; the others are NULL or their default.
-var recipientInsert = []string{"ID", "JobID", "Email", "Name", "Status", "State", "Variables", "Address"}
-
-// insertBySize calls insert with the rows, at most insertRows and about insertBytes at a time.
-func insertBySize[T any](rows []T, size func(T) int, insert func(chunk []T) error) error {
-	for len(rows) > 0 {
-		n, bytes := 0, 0
-		for n < len(rows) && n < insertRows && (n == 0 || bytes+size(rows[n]) <= insertBytes) {
-			bytes += size(rows[n])
-			n++
-		}
-		if err := insert(rows[:n:n]); err != nil {
-			return err
-		}
-		rows = rows[n:]
-	}
-	return nil
-}
-
 // size is about the number of bytes of the row in an INSERT.
 func (r recipientRow) size() int {
 	const rest = 128 // ids, states, punctuation
