@@ -152,6 +152,10 @@ bench-queue: ## Measure the queue against npm bull on one Redis (needs Node.js; 
 bench-facade: build ## Measure the HTTP facade against a FastAPI service (installs Python packages; some four minutes); see docs/benchmarks.md.
 	@hack/services/run --real -- go run ./test/bench/facade $(BENCH_FLAGS)
 
+.PHONY: bench-messages
+bench-messages: ## Measure lists against a bare LOAD DATA of their rows, and rendering (some five minutes); see docs/benchmarks.md.
+	@hack/services/run --real -- go run ./test/bench/messages $(BENCH_FLAGS)
+
 ##@ Tools
 
 .PHONY: tools

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestMain is what is measured when a measurement starts this program again.
+func TestMain(m *testing.M) {
+	job := os.Getenv(childVariable)
+	if job == "" {
+		os.Exit(m.Run())
+	}
+	if err := serveChild(context.Background(), job, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// TestLists measures hardly anything, so that the benchmark works on the day it is wanted.
+func TestLists(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("needs MariaDB and Redis")
+	}
+	for _, name := range []string{"TEST_DATABASE_URL", "TEST_REDIS_URL"} {
+		if os.Getenv(name) == "" {
+			t.Fatalf("%s is not set: run `make test`, which starts one", name)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "bench.json")
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-run", "^lists$", "-rows", "2500", "-rounds", "1", "-json", file}, &out, t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got report
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Rows) < 10 {
+		t.Errorf("%d rows", len(got.Rows))
+	}
+	for _, row := range got.Rows {
+		if row.Part != "lists" || len(row.Values) != 1 || row.Median < 0 {
+			t.Errorf("row %+v", row)
+		}
+		if !bytes.Contains(out.Bytes(), []byte(row.Name)) {
+			t.Errorf("%s is missing in what was printed", row.Name)
+		}
+	}
+}
+
+func TestNewRow(t *testing.T) {
+	t.Parallel()
+	got := []row{newRow("a", "s", 2, []float64{3, 1, 2}), newRow("b", "s", 1.9, []float64{3, 1, 2}), newRow("c", "s", 0, nil)}
+	want := []row{
+		{Name: "a", Unit: "s", Target: 2, Values: []float64{3, 1, 2}, Median: 2, Met: true},
+		{Name: "b", Unit: "s", Target: 1.9, Values: []float64{3, 1, 2}, Median: 2},
+		{Name: "c", Unit: "s", Met: true},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"even rounds":    {"-rounds", "2"},
+		"no rows":        {"-rows", "0"},
+		"stray argument": {"more"},
+		"unknown flag":   {"-what"},
+	} {
+		if _, err := parse(args, t.Output()); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
