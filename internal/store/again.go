@@ -89,23 +89,27 @@ func untried() map[string]any {
 // which counts as Other.
 func failedBefore(categories []string, then time.Time) []condition {
 	const before = " AND r.`status` = 'FAILED' AND (r.`completedAt` IS NULL OR r.`completedAt` < ?)"
-	legacy := condition{"(r.`state` IS NULL OR r.`state` IN ('pending', 'deferred'))" + before, []any{at(then)}}
+	legacy := condition{
+		text: "(r.`state` IS NULL OR r.`state` IN ('pending', 'deferred'))" + before, values: []any{at(then)},
+		job: "j.`status` <> 'PENDING' AND ", // a legacy worker sets PROCESSING before it sends
+	}
 	if len(categories) == 0 {
-		return []condition{{"r.`state` = 'failed'" + before, []any{at(then)}}, legacy}
+		return []condition{{text: "r.`state` = 'failed'" + before, values: []any{at(then)}}, legacy}
 	}
 	if !slices.Contains(categories, mail.CategoryOther) {
 		return []condition{{
-			"r.`state` IN ('failed', 'bounced')" + before + " AND r.`category` IN ?", []any{at(then), categories},
+			text:   "r.`state` IN ('failed', 'bounced')" + before + " AND r.`category` IN ?",
+			values: []any{at(then), categories},
 		}}
 	}
 	return []condition{{
-		"r.`state` IN ('failed', 'bounced')" + before + " AND (r.`category` IN ? OR r.`category` IS NULL)",
-		[]any{at(then), categories},
+		text:   "r.`state` IN ('failed', 'bounced')" + before + " AND (r.`category` IN ? OR r.`category` IS NULL)",
+		values: []any{at(then), categories},
 	}, legacy}
 }
 
 // inDoubt are the recipients in doubt. Where a legacy program wrote SENT meanwhile, there is no doubt.
-var inDoubt = []condition{{"r.`state` = 'inDoubt' AND r.`status` = 'FAILED'", nil}}
+var inDoubt = []condition{{text: "r.`state` = 'inDoubt' AND r.`status` = 'FAILED'"}}
 
 // ResolveInDoubt implements campaign.Steering. Whom somebody has declared accepted or failed counts for no share of the
 // abort policy.
@@ -166,6 +170,8 @@ func resolved(resolution campaign.Resolution) (map[string]any, campaign.Ended) {
 type condition struct {
 	text   string
 	values []any
+	// job is what must be true of the recipient's job j; empty for nothing.
+	job string
 }
 
 // rowChange is something to be done with those recipients of a campaign that meet any of the conditions.
@@ -230,7 +236,7 @@ func (s *Store) change(ctx context.Context, what, key string, c rowChange) (int6
 func (s *Store) jobsWith(ctx context.Context, what, key string, c rowChange) ([]string, error) {
 	parts, values := make([]string, len(c.which)), []any{key}
 	for i, one := range c.which {
-		parts[i] = "(SELECT 1 FROM `Recipient` r " + byState + " WHERE r.`jobId` = j.`id` AND " + one.text + " LIMIT 1) IS NOT NULL"
+		parts[i] = one.job + "(SELECT 1 FROM `Recipient` r " + byState + " WHERE r.`jobId` = j.`id` AND " + one.text + " LIMIT 1) IS NOT NULL"
 		values = append(values, one.values...)
 	}
 	var jobs []string

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
 )
 
 // onEach runs test on an empty database of each dialect.
@@ -322,6 +324,7 @@ func TestMigrateFromEachPart(t *testing.T) {
 	for _, statement := range []string{
 		"ALTER TABLE `Recipient` DROP COLUMN `address`, DROP COLUMN `smtpCode`",
 		"ALTER TABLE `EmailJob` DROP COLUMN `rungAt`, DROP INDEX `EmailJob_status_rungAt_idx`",
+		"ALTER TABLE `Campaign` DROP COLUMN `owner`, DROP COLUMN `closesAt`, DROP COLUMN `steering`",
 		"DROP TABLE `Campaign`",
 		"DROP TABLE `Lease`",
 		"DROP INDEX `" + stateIndex + "` ON `Recipient`",
@@ -338,6 +341,67 @@ func TestMigrateFromEachPart(t *testing.T) {
 		if diff := cmp.Diff(want, shape(t, s)); diff != "" {
 			t.Errorf("after %s: %s", statement, diff)
 		}
+	}
+}
+
+// A campaign of the version before is steered by nothing: it goes on as it was.
+func TestMigrateFromBeforeSteering(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, s *Store) {
+		t.Helper()
+		migrateTest(t, s)
+		want := shape(t, s)
+		now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+		if _, err := s.Open(t.Context(), campaign.Draft{Key: "a/b", Origin: campaign.OriginKubernetes, JobSize: 1, CreatedAt: now}); err != nil {
+			t.Fatal(err)
+		}
+		before, err := s.Campaign(t.Context(), "a/b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range steeringColumns(t) {
+			exec(t, s, "ALTER TABLE `Campaign` DROP COLUMN `"+c+"`")
+		}
+		exec(t, s, "DELETE FROM `CarteroMigration` WHERE `version` >= 5")
+		if err := s.CheckSchema(t.Context()); !errors.Is(err, ErrSchemaMismatch) {
+			t.Errorf("got %v, want ErrSchemaMismatch", err)
+		}
+		migrateTest(t, s)
+		if diff := cmp.Diff(want, shape(t, s)); diff != "" && s.engine == engineMySQL { // SQLite keeps the order of adding
+			t.Errorf("the schema: %s", diff)
+		}
+		after, err := s.Campaign(t.Context(), "a/b")
+		if diff := cmp.Diff(before, after); diff != "" || err != nil {
+			t.Errorf("the campaign (error %v): %s", err, diff)
+		}
+	})
+}
+
+// steeringColumns are those that version 5 adds.
+func steeringColumns(t *testing.T) []string {
+	t.Helper()
+	for _, m := range migrations {
+		if m.version != 5 {
+			continue
+		}
+		added, ok := m.steps[0].(addColumns)
+		if !ok {
+			t.Fatalf("version 5 begins with a %T", m.steps[0])
+		}
+		var names []string
+		for _, c := range added.columns {
+			names = append(names, c.name)
+		}
+		return names
+	}
+	t.Fatal("there is no version 5")
+	return nil
+}
+
+func exec(t *testing.T, s *Store, statement string) {
+	t.Helper()
+	if _, err := s.pool.ExecContext(t.Context(), statement); err != nil {
+		t.Fatalf("%v: %s", err, statement)
 	}
 }
 

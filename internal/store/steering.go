@@ -163,8 +163,9 @@ func (s *Store) Reopen(ctx context.Context, key string) error {
 	})
 }
 
-// takenUp reports whether anybody, a legacy worker too, has begun with the campaign, or ended it. Each query is a probe of
-// an index: recipients that are suppressed from the beginning are none that were taken up.
+// takenUp reports whether anybody, a legacy worker too, has begun with the campaign, or ended it. It looks at one entry of
+// the index by state for each job: but for those that are suppressed from the beginning, all other states come before
+// "pending".
 func takenUp(tx *gorm.DB, row campaignRow) (bool, error) {
 	if !row.StartedAt.IsZero() || !row.CancelledAt.IsZero() {
 		return true, nil
@@ -172,9 +173,8 @@ func takenUp(tx *gorm.DB, row campaignRow) (bool, error) {
 	for _, query := range []string{
 		"SELECT COUNT(*) FROM (SELECT 1 FROM `EmailJob` WHERE `campaignKey` = ?" +
 			" AND (`startedAt` IS NOT NULL OR `status` <> 'PENDING') LIMIT 1) t",
-		"SELECT COUNT(*) FROM (SELECT 1 FROM `EmailJob` j JOIN `Recipient` r " + byState + " ON r.`jobId` = j.`id`" +
-			" WHERE j.`campaignKey` = ? AND r.`state` IN" +
-			" ('active', 'deferred', 'accepted', 'bounced', 'failed', 'cancelled', 'inDoubt') LIMIT 1) t",
+		"SELECT COUNT(*) FROM (SELECT 1 FROM `EmailJob` j WHERE j.`campaignKey` = ? AND (SELECT r.`state` FROM `Recipient` r " +
+			byState + " WHERE r.`jobId` = j.`id` ORDER BY r.`state` LIMIT 1) < 'pending' LIMIT 1) t",
 	} {
 		var n int64
 		if err := tx.Raw(hinted(tx, query), row.Key).Scan(&n).Error; err != nil {
