@@ -162,6 +162,7 @@ type EmailCampaignSpec struct {
 // +kubebuilder:printcolumn:name="Bounced",type=integer,JSONPath=`.status.recipients.bounced`,priority=1,description="recipients whose mailbox refused the mail for good"
 // +kubebuilder:printcolumn:name="InDoubt",type=integer,JSONPath=`.status.recipients.inDoubt`,priority=1,description="recipients of which nobody can know whether the mail was accepted"
 // +kubebuilder:printcolumn:name="Start",type=date,JSONPath=`.status.startTime`,priority=1,description="since when it sends"
+// +kubebuilder:printcolumn:name="ETA",type=string,JSONPath=`.status.estimatedCompletionTime`,priority=1,description="when it ends if it goes on as it does"
 // +kubebuilder:printcolumn:name="Jobs",type=integer,JSONPath=`.status.jobs`,priority=1,description="jobs in the queue and done"
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1,description="why, and until when"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.message == oldSelf.spec.message",message="spec.message is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.message",reason=FieldValueForbidden

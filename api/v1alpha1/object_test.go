@@ -143,10 +143,11 @@ func TestKubectl_Get(t *testing.T) {
 			Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSending,
 			Message: "on its way", LastTransitionTime: now,
 		}},
-		Progress:   "12/20",
-		Jobs:       2,
-		StartTime:  &now,
-		Recipients: &v1alpha1.RecipientCounts{Total: 20, Pending: 8, Accepted: 7, Bounced: 2, Failed: 3},
+		Progress:                "12/20",
+		Jobs:                    2,
+		StartTime:               &now,
+		EstimatedCompletionTime: &metav1.Time{Time: time.Date(2026, 1, 12, 13, 0, 0, 0, time.UTC)},
+		Recipients:              &v1alpha1.RecipientCounts{Total: 20, Pending: 8, Accepted: 7, Bounced: 2, Failed: 3},
 	}
 	if err := cluster.Client.Status().Update(t.Context(), campaign); err != nil {
 		t.Fatalf("Updating the status: %v", err)
@@ -164,6 +165,7 @@ func TestKubectl_Get(t *testing.T) {
 		{"BOUNCED", "2"},
 		{"INDOUBT", "0"},
 		{"START", ""},
+		{"ETA", "2026-01-12T13:00:00Z"},
 		{"JOBS", "2"},
 		{"MESSAGE", "on its way"},
 	}
