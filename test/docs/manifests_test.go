@@ -24,8 +24,11 @@ import (
 // strangers are the groups of kinds that our API server does not have.
 var strangers = []string{"kustomize.config.k8s.io", "argoproj.io", "kustomize.toolkit.fluxcd.io"}
 
-// TestManifests creates every YAML block of every page on the real API server, as it stands. One that is only the spec, or
-// spec and metadata, of a campaign is given what it leaves out.
+// ahead are pages about fields that the API does not have yet.
+var ahead = []string{"docs/messages.md"}
+
+// TestManifests creates every YAML block of every page on the real API server, as it stands. One that is only a part of a
+// campaign is given what it leaves out.
 func TestManifests(t *testing.T) {
 	t.Parallel()
 	cluster := kubetest.Start(t)
@@ -36,7 +39,11 @@ func TestManifests(t *testing.T) {
 				continue
 			}
 			// One after another: a name is used by several of them.
-			if err := check(t, cluster, b.text); err != nil {
+			err := check(t, cluster, b.text)
+			switch {
+			case slices.Contains(ahead, name) && err == nil:
+				t.Errorf("%s:%d is no longer ahead of the API", name, b.line)
+			case !slices.Contains(ahead, name) && err != nil:
 				t.Errorf("%s:%d: %v", name, b.line, err)
 			}
 		}
@@ -96,9 +103,12 @@ func objects(text string) ([]*unstructured.Unstructured, error) {
 
 // complete makes a campaign of what a block says about one.
 func complete(object *unstructured.Unstructured) error {
+	if _, ok := object.Object["spec"]; !ok { // fields of it
+		object.Object = map[string]any{"spec": object.Object}
+	}
 	spec, ok := object.Object["spec"].(map[string]any)
 	if !ok {
-		return errors.New("neither an object nor the spec of a campaign")
+		return errors.New("neither an object nor a part of a campaign")
 	}
 	object.SetAPIVersion("mail.cartero.dev/v1alpha1")
 	object.SetKind("EmailCampaign")
