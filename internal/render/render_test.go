@@ -255,19 +255,3 @@ func TestVariables(t *testing.T) {
 		t.Error("Uses is wrong")
 	}
 }
-
-func TestCheckAllocatesNothing(t *testing.T) { //nolint:paralleltest // others' allocations would count
-	p, err := Compile(Templates{Subject: "{{city}}", HTML: "{{name}}{{^nobody}}{{plan}}{{/nobody}}"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := ana()
-	allocations := testing.AllocsPerRun(100, func() {
-		if err := p.Check(r); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if allocations > 0 {
-		t.Errorf("%v allocations", allocations)
-	}
-}

@@ -61,7 +61,7 @@ func NewTemplate(content mail.Content) (*Template, error) {
 	if err != nil {
 		return nil, rendering(err)
 	}
-	b := &builder{content: &content, template: &Template{program: program, oneClick: content.OneClick}}
+	b := &builder{content: &content, template: &Template{program: program, oneClick: content.OneClick, pieces: make([]piece, 0, 16)}}
 	if err := b.header(); err != nil {
 		return nil, err
 	}

@@ -252,21 +252,24 @@ func TestTimeouts(t *testing.T) {
 		mail.PhaseData:    func(t *Timeouts) { t.Data = shortly },
 		mail.PhaseDot:     func(t *Timeouts) { t.Dot = shortly },
 	}
-	for _, step := range steps {
-		t.Run(string(step.phase), func(t *testing.T) {
-			t.Parallel()
-			server := smtptest.Start(t, smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{
-				step.step: {{Hang: make(chan struct{})}},
-			}})
-			pool := newPool(t, server, func(c *Config) { short[step.phase](&c.Timeouts) })
-			v := send(t, pool, "alice@receiver.example")
-			if diff := cmp.Diff(cell(step.phase, ""), judge(v)); diff != "" {
-				t.Errorf("judgement (-want +got):\n%s", diff)
-			}
-			if v.Phase != step.phase || !strings.Contains(v.Detail, "did not answer in time") {
-				t.Errorf("phase and detail: %+v", v)
-			}
-		})
+	for _, features := range [][]string{nil, {"PIPELINING"}} {
+		for _, step := range steps {
+			t.Run(strings.Join(append(features, string(step.phase)), "/"), func(t *testing.T) {
+				t.Parallel()
+				server := smtptest.Start(t, smtptest.Script{
+					Features: features,
+					On:       map[smtptest.Step][]smtptest.Reaction{step.step: {{Hang: make(chan struct{})}}},
+				})
+				pool := newPool(t, server, func(c *Config) { short[step.phase](&c.Timeouts) })
+				v := send(t, pool, "alice@receiver.example")
+				if diff := cmp.Diff(cell(step.phase, ""), judge(v)); diff != "" {
+					t.Errorf("judgement (-want +got):\n%s", diff)
+				}
+				if v.Phase != step.phase || !strings.Contains(v.Detail, "did not answer in time") {
+					t.Errorf("phase and detail: %+v", v)
+				}
+			})
+		}
 	}
 }
 

@@ -86,7 +86,7 @@ func (c *conn) transact(ctx context.Context, p *Pool, t *transaction) attempt {
 	if !guard.release() {
 		c.abandon()
 		if e.err != nil && e.phase != mail.PhaseDot {
-			e.err = context.Canceled
+			e = ending{phase: e.phase, err: context.Canceled}
 		}
 	}
 	if e.reply.text != "" {
@@ -245,7 +245,8 @@ func (c *conn) lastWords(err error) (reply, error) {
 	if !errors.Is(err, errDisorder) && !isGone(err) {
 		return reply{}, err
 	}
-	r, readErr := c.await(lastWordsTimeout)
+	_ = c.tcp.SetReadDeadline(time.Now().Add(lastWordsTimeout))
+	r, readErr := readReply(c.session.Text.R, true)
 	c.abandon()
 	if readErr != nil || r.code/100 < 4 {
 		return reply{}, err

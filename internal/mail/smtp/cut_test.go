@@ -70,10 +70,14 @@ func checkLedger(t *testing.T, verdicts map[string]mail.Verdict, accepts map[str
 func TestCutAtEveryOctet(t *testing.T) {
 	t.Parallel()
 	const up, down = 1200, 700 // about what the exchange takes
-	for offset := range 15 {   // odd, so that bodies go with and without their dots
+	const stride = 15          // odd, so that bodies go with and without their dots
+	for offset := range stride {
+		if testing.Short() && offset%5 > 0 {
+			continue // one octet in five shows each place in a line already
+		}
 		t.Run(fmt.Sprint(offset), func(t *testing.T) {
 			t.Parallel()
-			for n := 1 + offset; n < up; n += 15 {
+			for n := 1 + offset; n < up; n += stride {
 				networks := []smtptest.Network{{CutUp: n}}
 				if n < down {
 					networks = append(networks, smtptest.Network{CutDown: n})

@@ -90,8 +90,8 @@ func (p *Pool) follow(ctx context.Context, c *conn, t *transaction) (a attempt, 
 			}
 			return p.lostAttempt(t)
 		}
-		if err := p.openBehind(ctx, c, t); err != nil && p.leave(c, t, true) {
-			return attempt{verdict: classify(mail.PhaseMail, reply{}, err), stale: true}, true
+		if err := p.openBehind(ctx, c, t); err != nil {
+			return p.failBehind(ctx, c, t, err), true
 		}
 	}
 	for {
@@ -125,6 +125,21 @@ func (p *Pool) openBehind(ctx context.Context, c *conn, t *transaction) error {
 		p.mu.Unlock()
 	}
 	return err
+}
+
+// failBehind is the attempt of a mail that could not be opened behind another. Whoever owns the connection by now, nothing
+// more is sent on it.
+func (p *Pool) failBehind(ctx context.Context, c *conn, t *transaction, err error) attempt {
+	a := attempt{verdict: classify(mail.PhaseMail, reply{}, err), stale: true}
+	if p.leave(c, t, true) {
+		return a
+	}
+	if lost, left := p.lostAttempt(t); left {
+		return lost
+	}
+	c.abandon()
+	p.release(c, t, a, ctx.Err() != nil)
+	return a
 }
 
 // lostAttempt is the attempt of a mail whose connection ended while it followed. It has not left if the connection is its

@@ -103,7 +103,7 @@ func (c *conn) answers() ending {
 		case (err != nil || r.code == 421) && refused.phase != "":
 			return brokenOff(refused, err)
 		case err != nil:
-			return ending{phase: step.phase, err: err, distrust: !isGone(err)}
+			return ending{phase: step.phase, err: err, distrust: isConfused(err)}
 		case r.code == 421:
 			return ending{phase: step.phase, reply: r}
 		case !fits(step.phase, r, refused.phase):
@@ -142,6 +142,10 @@ func fits(phase mail.Phase, r reply, refused mail.Phase) bool {
 // the sender is refused would stop a campaign: it is not believed of somebody who may just have wanted to hang up.
 func brokenOff(refused ending, err error) ending {
 	refused.void = refused.phase == mail.PhaseMail
-	refused.distrust = refused.void || err != nil && !isGone(err)
+	refused.distrust = refused.void || isConfused(err)
 	return refused
 }
+
+// isConfused reports whether a relay that was sent several commands at once got lost among them: it answers what is no
+// answer, or no more.
+func isConfused(err error) bool { return errors.Is(err, errUnreadable) || isTimeout(err) }

@@ -141,15 +141,19 @@ func TestCancelBeforeTheDot(t *testing.T) {
 		t.Run(string(step), func(t *testing.T) {
 			t.Parallel()
 			reached := make(chan struct{})
-			server := smtptest.Start(t, smtptest.Script{On: map[smtptest.Step][]smtptest.Reaction{
-				step: {{Reached: reached, Hang: make(chan struct{})}},
-			}})
+			server := smtptest.Start(t, smtptest.Script{
+				Features: []string{"PIPELINING"},
+				On:       map[smtptest.Step][]smtptest.Reaction{step: {{Reached: reached, Hang: make(chan struct{})}}},
+			})
 			pool := newPool(t, server)
 			ctx, cancel := context.WithCancel(testContext(t))
 			go func() { <-reached; cancel() }()
 			v := pool.Send(ctx, envelope, message, func() error { return errors.New("must not be asked") })
 			if judge(v) != relayAway || !strings.Contains(v.Detail, "cancelled") {
 				t.Errorf("got %+v", v)
+			}
+			if !pool.Stats().Pipelining {
+				t.Error("the relay is blamed for what we gave up")
 			}
 			wantSent(t, send(t, pool, "bob@receiver.example"))
 		})

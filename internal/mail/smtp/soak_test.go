@@ -20,10 +20,14 @@ func TestSoak(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			chaos := &chaos{random: rand.New(rand.NewPCG(seed, 1)), refused: map[string]bool{}}
-			server := smtptest.Start(t, smtptest.Script{Features: []string{"PIPELINING", "8BITMIME"}, React: chaos.react})
+			security := []smtptest.Security{smtptest.Plain, smtptest.Plain, smtptest.StartTLS, smtptest.StartTLS}[seed%4]
+			server := smtptest.Start(t, smtptest.Script{
+				Security: security, Features: []string{"PIPELINING", "8BITMIME"}, React: chaos.react,
+			})
 			clock := newFakeClock()
 			pool := newPool(t, server, clock.use, func(c *Config) {
 				c.MaxConnections, c.MaxMails, c.BodyWithDot = 3, 20, int(seed%2)*len(message)
+				c.UseTLS = security != smtptest.Plain
 				c.Timeouts.Handshake = 2 * shortly // a greeting that never ends is only ever a matter of time
 			})
 			pool.circuit.jitter = func(time.Duration) time.Duration { return 0 }

@@ -155,6 +155,7 @@ func sides() ([]side, error) {
 	return []side{
 		{"Cartero", targetRender, targetAllocations, withTemplate},
 		{"Cartero, no template", targetRender, targetAllocations, verbatim},
+		{"Cartero, compiled for each mail", 0, 0, eachAnew()},
 		{"html/template, mime/quotedprintable", 0, 0, naive(func(w io.Writer, v map[string]string) error { return standard.Execute(w, v) })},
 		{"cbroglie/mustache, mime/quotedprintable", 0, 0, naive(func(w io.Writer, v map[string]string) error { return parsed.FRender(w, v) })},
 		{"cbroglie/mustache, go-mail", 0, 0, withGoMail(parsed)},
@@ -178,6 +179,19 @@ func cartero(content mail.Content) (func(int, map[string]string) (int, error), e
 		buffer = m.Raw
 		return len(m.Raw), nil
 	}, nil
+}
+
+// eachAnew composes as for a single mail, without a template.
+func eachAnew() func(int, map[string]string) (int, error) {
+	var buffer []byte
+	return func(_ int, v map[string]string) (int, error) {
+		raw, err := compose.Append(buffer[:0], mail.Message{
+			From: sender, To: mail.Address{Name: v["name"], Address: "ana@receiver.example"}, Subject: subject, HTML: mustacheHTML,
+			MessageID: "0123abcd@sender.example", Date: date,
+		})
+		buffer = raw
+		return len(raw), err
+	}
 }
 
 // naive writes the header with fmt, and the body through the standard library's encoder, into one buffer.
