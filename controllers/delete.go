@@ -69,7 +69,10 @@ func (r *EmailCampaignReconciler) leave(ctx context.Context, s *scope) (*notice,
 	if err := r.lookUp(ctx, s); err != nil {
 		return nil, err
 	}
-	if s.record == nil || s.record.Owner.ID != s.id() && !(s.record.Owner.ID == "" && s.holds()) {
+	if s.record == nil {
+		return nil, nil //nolint:nilnil // there is nothing to tell
+	}
+	if owner := s.record.Owner.ID; owner != s.id() && (owner != "" || !s.holds()) {
 		return nil, nil //nolint:nilnil // there is nothing to tell
 	}
 	switch {

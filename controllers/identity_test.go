@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -254,7 +252,7 @@ func TestAFinishedCampaignWhoseRowsAreGone(t *testing.T) {
 	other := newBackend(t) // an empty database
 	other.cluster, other.namespace = w.cluster, w.namespace
 	other.update(t, key, func(c *v1alpha1.EmailCampaign) { c.Spec.TTLSecondsAfterFinished = new(int32(3600)) })
-	if _, err := other.reconciler(t).Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey(key)}); err != nil {
+	if _, err := other.reconciler(t).Reconcile(t.Context(), requestOf(key)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := other.store.Campaign(t.Context(), w.namespace+"/launch"); !errors.Is(err, campaign.ErrNotFound) {

@@ -139,6 +139,11 @@ func endsTheSame(t *testing.T, prepare func(*testing.T, *world) client.ObjectKey
 	}
 }
 
+func deleted(t *testing.T, w *world, key client.ObjectKey) {
+	t.Helper()
+	w.remove(t, key)
+}
+
 func applied(with ...func(*v1alpha1.EmailCampaign)) func(*testing.T, *world) client.ObjectKey {
 	return func(t *testing.T, w *world) client.ObjectKey {
 		t.Helper()
@@ -214,18 +219,19 @@ func TestKilledAtAnyPointOfALife(t *testing.T) {
 		},
 		{
 			name: "deleted", prepare: applied(),
-			act:  func(t *testing.T, w *world, key client.ObjectKey) { w.remove(t, key) },
+			act:  deleted,
 			want: outcome{Rows: all("cancelled"), EndReason: campaign.EndDeleted},
 		},
 		{
 			name:    "deleted, and the campaign goes on",
 			prepare: applied(func(c *v1alpha1.EmailCampaign) { c.Spec.DeletionPolicy = v1alpha1.DeletionOrphan }),
-			act:     func(t *testing.T, w *world, key client.ObjectKey) { w.remove(t, key) },
+			act:     deleted,
 			want:    outcome{Rows: all("pending"), Queued: []string{"", ""}},
 		},
 		{
 			name: "failed recipients tried again after the end",
 			prepare: func(t *testing.T, w *world) client.ObjectKey {
+				t.Helper()
 				key := applied()(t, w)
 				w.deliver(t, w.namespace+"/launch", func(address string) campaign.Result {
 					if strings.HasPrefix(address, "bob") {
@@ -238,6 +244,7 @@ func TestKilledAtAnyPointOfALife(t *testing.T) {
 				return key
 			},
 			act: func(t *testing.T, w *world, key client.ObjectKey) {
+				t.Helper()
 				w.annotate(t, key, v1alpha1.AnnotationRetryFailedAt, "1")
 			},
 			want: outcome{
@@ -250,7 +257,8 @@ func TestKilledAtAnyPointOfALife(t *testing.T) {
 			prepare: applied(func(c *v1alpha1.EmailCampaign) {
 				c.Spec.AbortPolicy = &v1alpha1.AbortPolicy{MinSample: new(int32(1)), Action: v1alpha1.AbortFail}
 			}),
-			act: func(t *testing.T, w *world, key client.ObjectKey) {
+			act: func(t *testing.T, w *world, _ client.ObjectKey) {
+				t.Helper()
 				w.deliverJob(t, w.namespace+"/launch", 0, campaign.Result{State: campaign.StateBounced, Code: 550, Category: "BadMailbox"})
 			},
 			want: outcome{

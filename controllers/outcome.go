@@ -28,15 +28,15 @@ const (
 // finish writes the status, the only place that does, then the events, and turns the error of the steps into what the
 // controller does next.
 func (r *EmailCampaignReconciler) finish(ctx context.Context, s *scope, stepErr error) (ctrl.Result, error) {
+	for _, refused := range s.verbErrors {
+		r.Recorder.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventVerbRejected, "Answer", "%s", r.Redact(refused.Error()))
+	}
 	computeStatus(s, stepErr, r.Redact, r.NoProgressAfter)
 	if wait := r.writes.wait(s); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	if err := r.patchStatus(ctx, s); err != nil {
 		return ctrl.Result{}, errors.Join(stepErr, err)
-	}
-	for _, refused := range s.verbErrors {
-		r.Recorder.Eventf(s.object, nil, corev1.EventTypeWarning, v1alpha1.EventVerbRejected, "Answer", "%s", r.Redact(refused.Error()))
 	}
 	for _, e := range eventsFor(&s.before.Status, &s.object.Status, outageEvent(s, stepErr)) {
 		eventType := corev1.EventTypeNormal

@@ -41,6 +41,8 @@ type world struct {
 	from      mail.Address
 	testers   []string
 	mailed    mailed
+	// quiet is how long nobody may end before a campaign makes no progress; 0 is the default.
+	quiet time.Duration
 }
 
 // mailed remembers test mails.
@@ -111,9 +113,9 @@ func (w *world) reconciler(t *testing.T) *EmailCampaignReconciler {
 		IsUnavailable:  func(err error) bool { return store.IsUnavailable(err) || errors.Is(err, errAway) },
 		Redact:         telemetry.Redact,
 		DefaultFrom:    w.from,
-		TestRecipients: w.testers,
-		Mailer:         &w.mailed,
-		Now:            clock,
+		TestRecipients: w.testers, NoProgressAfter: w.quiet,
+		Mailer: &w.mailed,
+		Now:    clock,
 	}
 	if err := r.validate(); err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ var requests = []request{
 func (r *EmailCampaignReconciler) asked(object *v1alpha1.EmailCampaign) bool {
 	return slices.ContainsFunc(requests, func(q request) bool {
 		value, there := object.Annotations[q.annotation]
-		return there && value != q.answered(&object.Status) && !r.refused.knows(object.UID, q.annotation, value)
+		return there && (value == "" || value != q.answered(&object.Status)) && !r.refused.knows(object.UID, q.annotation, value)
 	})
 }
 
@@ -92,7 +92,7 @@ func (r *EmailCampaignReconciler) answerVerbs(ctx context.Context, s *scope) err
 	}
 	for _, q := range requests {
 		value, there := s.object.Annotations[q.annotation]
-		if !there || !q.open(s.record.Verbs, value) {
+		if !there || value != "" && !q.open(s.record.Verbs, value) {
 			continue
 		}
 		if problem := q.check(r, s, value); problem != "" {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// ErrStarted: a worker took the campaign up; its message and recipients can't be changed any more.
+// ErrStarted tells that a worker took the campaign up: its message and recipients can't be changed any more.
 var ErrStarted = errors.New("the campaign has started")
 
 // Control is what steers a campaign from outside: everything about it that may change while it runs.

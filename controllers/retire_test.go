@@ -1,0 +1,173 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/kubetest"
+)
+
+// finished is a campaign that has ended.
+func finished(t *testing.T, w *world, with ...func(*v1alpha1.EmailCampaign)) client.ObjectKey {
+	t.Helper()
+	key := applied(with...)(t, w)
+	w.deliver(t, w.namespace+"/launch", accepted)
+	w.mustSettle(t, key)
+	return key
+}
+
+// At its end a campaign lets go of everything, and costs nothing any more, after a restart either.
+func TestAFinishedCampaignCostsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := finished(t, w)
+	object := w.get(t, key)
+	if object.Status.TerminalState != v1alpha1.TerminalCompleted || len(object.Finalizers) != 0 {
+		t.Errorf("%s, finalizers %v", object.Status.TerminalState, object.Finalizers)
+	}
+	if owner := w.record(t, key).Owner.ID; owner != "" {
+		t.Errorf("It is still owned by %s", owner)
+	}
+	w.effects.reads = 0
+	effects := w.effects.count()
+	if next := w.loop(t, key); next != 0 || w.effects.reads != 0 || w.effects.count() != effects {
+		t.Errorf("next loop in %s, %d reads, %d effects", next, w.effects.reads, w.effects.count()-effects)
+	}
+	w.effects.away = "database"
+	w.remove(t, key)
+	w.mustSettle(t, key)
+	if !w.isGone(t, key) {
+		t.Error("It can't be deleted without the database")
+	}
+}
+
+func TestTimeToLive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := finished(t, w, func(c *v1alpha1.EmailCampaign) { c.Spec.TTLSecondsAfterFinished = new(int32(3600)) })
+	completed := w.get(t, key).Status.CompletionTime.Time
+	w.now = completed.Add(time.Hour - time.Second)
+	w.effects.reads = 0
+	if next := w.loop(t, key); next != time.Second || w.effects.reads != 0 {
+		t.Errorf("The next loop comes in %s, %d reads", next, w.effects.reads)
+	}
+	w.now = completed.Add(time.Hour)
+	w.effects.away = "database"
+	if _, err := w.settle(t, key); err == nil || w.isGone(t, key) {
+		t.Error("It is deleted before the ledger has said that the campaign has ended")
+	}
+	w.effects.away = ""
+	w.mustSettle(t, key)
+	if !w.isGone(t, key) || !cmp.Equal(w.states(t, w.namespace+"/launch"), all("accepted"), sorted) {
+		t.Errorf("gone %t, rows %v", w.isGone(t, key), w.states(t, w.namespace+"/launch"))
+	}
+}
+
+func TestTimeToLiveZeroAndChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.now = w.now.Add(-time.Minute) // the API server's clock must not be before ours
+	key := finished(t, w)
+	w.now = w.now.Add(time.Hour)
+	w.mustSettle(t, key)
+	if w.isGone(t, key) {
+		t.Fatal("It is deleted though nobody asked")
+	}
+	w.update(t, key, func(c *v1alpha1.EmailCampaign) { c.Spec.TTLSecondsAfterFinished = new(int32(0)) })
+	w.mustSettle(t, key)
+	if !w.isGone(t, key) {
+		t.Error("It is still there")
+	}
+}
+
+// What the cache keeps is enough for everything, and small.
+func TestSlim(t *testing.T) {
+	t.Parallel()
+	running := kubetest.NewCampaign("growth", "launch").With(func(c *v1alpha1.EmailCampaign) {
+		c.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
+		c.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "{}", v1alpha1.AnnotationHold: "ana"}
+	}).Obj()
+	ended := running.DeepCopy()
+	ended.Status.TerminalState = v1alpha1.TerminalCompleted
+
+	wantRunning := kubetest.NewCampaign("growth", "launch").Obj()
+	wantRunning.Annotations = map[string]string{v1alpha1.AnnotationHold: "ana"}
+	wantEnded := wantRunning.DeepCopy()
+	wantEnded.Status.TerminalState = v1alpha1.TerminalCompleted
+	wantEnded.Spec.Message, wantEnded.Spec.Recipients = v1alpha1.Message{}, v1alpha1.RecipientSource{}
+	for object, want := range map[*v1alpha1.EmailCampaign]*v1alpha1.EmailCampaign{running: wantRunning, ended: wantEnded} {
+		got, err := Slim(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+// A campaign that the cache keeps without its message is read as a whole where it matters, and never written without.
+func TestAFinishedCampaignFromTheCache(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.testers = []string{"qa@example.com"}
+	key := finished(t, w)
+	w.annotate(t, key, v1alpha1.AnnotationTestSendAt, "1")
+	for range 4 { // finalizer, test, status, finalizer
+		r := w.reconciler(t)
+		r.Client = &slimClient{countedClient: countedClient{Client: w.cluster.Client, effects: w.effects}}
+		if _, err := r.Reconcile(t.Context(), requestOf(key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	object := w.get(t, key)
+	if object.Spec.Message.Text != "There is news." || len(object.Spec.Recipients.Inline) != 3 || len(object.Finalizers) != 0 {
+		t.Errorf("%+v", object)
+	}
+	if len(w.mailed.mails) != 1 || w.mailed.mails[0].Content.Text != "There is news." || object.Status.LastHandledTestSendAt != "1" {
+		t.Errorf("tests %+v, answered %q", w.mailed.mails, object.Status.LastHandledTestSendAt)
+	}
+}
+
+// Who changes what says nothing to the operator costs no loop.
+func TestWanted(t *testing.T) {
+	t.Parallel()
+	base := kubetest.NewCampaign("growth", "launch").Obj()
+	for _, tc := range []struct {
+		name   string
+		mutate func(*v1alpha1.EmailCampaign)
+		want   bool
+	}{
+		{"status", func(c *v1alpha1.EmailCampaign) { c.Status.Progress = "1/2" }, false},
+		{"label", func(c *v1alpha1.EmailCampaign) { c.Labels = map[string]string{"team": "growth"} }, false},
+		{"an annotation of others", func(c *v1alpha1.EmailCampaign) { c.Annotations = map[string]string{"argocd.argoproj.io/x": "1"} }, false},
+		{"a verb", func(c *v1alpha1.EmailCampaign) { c.Annotations = map[string]string{v1alpha1.AnnotationResumeAt: "1"} }, true},
+		{"hold", func(c *v1alpha1.EmailCampaign) { c.Annotations = map[string]string{v1alpha1.AnnotationHold: ""} }, true},
+		{"finalizer", func(c *v1alpha1.EmailCampaign) { c.Finalizers = []string{v1alpha1.Finalizer} }, true},
+		{"spec", func(c *v1alpha1.EmailCampaign) { c.Generation++ }, true},
+	} {
+		changed := base.DeepCopy()
+		tc.mutate(changed)
+		if got := wanted().Update(event.UpdateEvent{ObjectOld: base, ObjectNew: changed}); got != tc.want {
+			t.Errorf("%s: %t", tc.name, got)
+		}
+	}
+}
+
+// An object with doubts keeps its finalizer: they may be resolved.
+func TestDoubtsKeepTheFinalizer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := applied()(t, w)
+	w.deliver(t, w.namespace+"/launch", func(string) campaign.Result { return campaign.Result{State: campaign.StateInDoubt} })
+	if object := w.mustSettle(t, key); len(object.Finalizers) != 1 || object.Status.Recipients.InDoubt != 3 {
+		t.Errorf("finalizers %v, %+v", object.Finalizers, object.Status.Recipients)
+	}
+}
