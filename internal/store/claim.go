@@ -169,8 +169,10 @@ func contains(runnable map[string]runnableRow, job string) bool {
 // jobsOf returns the ids of the rows' jobs, each once.
 func jobsOf(rows []recipientRow) []string {
 	var ids []string
+	seen := map[string]bool{}
 	for _, row := range rows {
-		if !slices.Contains(ids, row.JobID) {
+		if !seen[row.JobID] {
+			seen[row.JobID] = true
 			ids = append(ids, row.JobID)
 		}
 	}

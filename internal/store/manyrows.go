@@ -15,7 +15,10 @@ var bulkSizes = []int{64, 16, 4, 1}
 type bulk map[int]string
 
 // newBulk returns the INSERT into table. A column may be given as name=literal: then it takes no value.
-func newBulk(table string, columns ...string) bulk {
+func newBulk(table string, columns ...string) bulk { return newBulkWith("", table, columns...) }
+
+// newBulkWith returns an INSERT that ends with more than rows.
+func newBulkWith(end, table string, columns ...string) bulk {
 	names, values := make([]string, len(columns)), make([]string, len(columns))
 	for i, column := range columns {
 		name, literal, ok := strings.Cut(column, "=")
@@ -27,7 +30,7 @@ func newBulk(table string, columns ...string) bulk {
 	row := "(" + strings.Join(values, ",") + ")"
 	b := bulk{}
 	for _, n := range bulkSizes {
-		b[n] = "INSERT INTO `" + table + "` (" + strings.Join(names, ",") + ") VALUES " + strings.Join(slices.Repeat([]string{row}, n), ",")
+		b[n] = "INSERT INTO `" + table + "` (" + strings.Join(names, ",") + ") VALUES " + strings.Join(slices.Repeat([]string{row}, n), ",") + end
 	}
 	return b
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
@@ -210,17 +209,35 @@ func lockLeased(tx *gorm.DB, ids []string, condition string, values ...any) ([]r
 	return rows, nil
 }
 
-// saveRows writes rows that lockLeased returned. It is an INSERT of rows that all exist: the one statement that gives
-// many rows different values on every dialect.
-func saveRows(tx *gorm.DB, rows []recipientRow) error {
-	if len(rows) == 0 {
-		return nil
+// savedRecipients write rows that lockLeased returned. It is an INSERT of rows that all exist: the one statement that
+// gives many rows different values on every dialect.
+var savedRecipients = map[engine]bulk{
+	engineMySQL:  newBulkWith(" ON DUPLICATE KEY UPDATE "+assignOutcome("VALUES(`%[1]s`)"), "Recipient", savedColumns...),
+	engineSQLite: newBulkWith(" ON CONFLICT (`id`) DO UPDATE SET "+assignOutcome("excluded.`%[1]s`"), "Recipient", savedColumns...),
+}
+
+// savedColumns are in the order of recipientRow.saved.
+var savedColumns = slices.Concat(identityColumns, outcomeColumns)
+
+// assignOutcome sets each of the outcomeColumns to what the format makes of its name.
+func assignOutcome(format string) string {
+	assignments := make([]string, len(outcomeColumns))
+	for i, column := range outcomeColumns {
+		assignments[i] = fmt.Sprintf("`%[1]s`="+format, column)
 	}
-	err := tx.Select(slices.Concat(identityColumns, outcomeColumns)).Clauses(clause.OnConflict{
-		Columns:   []clause.Column{{Name: "id"}},
-		DoUpdates: clause.AssignmentColumns(outcomeColumns),
-	}).Create(&rows).Error
-	if err != nil {
+	return strings.Join(assignments, ",")
+}
+
+func (r recipientRow) saved(to []any) []any {
+	return append(to, r.ID, r.JobID, r.Email,
+		r.Status, r.Error, r.SentAt, r.State, r.Attempts, r.FirstAttemptAt, r.NextAttemptAt, r.LeaseToken, r.AnnouncedAt,
+		r.CompletedAt, r.SMTPCode, r.EnhancedCode, r.Category)
+}
+
+func saveRows(tx *gorm.DB, rows []recipientRow) error {
+	size := func(r recipientRow) int { return r.size() + len(deref(r.Error)) }
+	statement := savedRecipients[engine(tx.Name())]
+	if err := insertBulk(tx, statement, rows, size, recipientRow.saved); err != nil {
 		return fmt.Errorf("writing recipients: %w", err)
 	}
 	return nil

@@ -273,8 +273,17 @@ func recordSubmitted(
 	for _, row := range rows {
 		tokens[tokenOf[row.ID]] = true
 	}
-	values := map[string]any{"jobs": jobsOf(rows), "tokens": slices.Sorted(maps.Keys(tokens)), "now": at(now)}
-	for _, statement := range []string{finishJobs, endLeasesOfNobody, keepLeasesOfDoubts} {
+	values := map[string]any{"tokens": slices.Sorted(maps.Keys(tokens)), "now": at(now)}
+	left, err := finishAccepted(tx, rows, results, values)
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	values["jobs"] = left
+	return execAll(tx, values, finishJobs, endLeasesOfNobody, keepLeasesOfDoubts)
+}
+
+func execAll(tx *gorm.DB, values map[string]any, statements ...string) error {
+	for _, statement := range statements {
 		if err := tx.Exec(hinted(tx, statement), values).Error; err != nil {
 			return fmt.Errorf("finishing jobs: %w", err)
 		}
@@ -282,7 +291,53 @@ func recordSubmitted(
 	return nil
 }
 
+// finishAccepted finishes the jobs of which these rows, all accepted now, are everybody: nearly all jobs of single mails.
+// It returns the others, which finishJobs has to look at.
+func finishAccepted(
+	tx *gorm.DB, rows []recipientRow, results map[string]campaign.Result, values map[string]any,
+) (left []string, err error) {
+	accepted, other := map[string]int{}, map[string]bool{}
+	for _, row := range rows {
+		if row.effective() == campaign.StateActive && results[row.ID].State == campaign.StateAccepted {
+			accepted[row.JobID]++
+		} else {
+			other[row.JobID] = true
+		}
+	}
+	byCount := map[int][]string{}
+	for _, id := range jobsOf(rows) {
+		if other[id] {
+			left = append(left, id)
+			continue
+		}
+		byCount[accepted[id]] = append(byCount[accepted[id]], id)
+	}
+	for _, count := range slices.Sorted(maps.Keys(byCount)) {
+		values["jobs"], values["count"] = byCount[count], count
+		finished := tx.Exec(finishWhole, values)
+		if finished.Error != nil {
+			return nil, fmt.Errorf("finishing jobs: %w", finished.Error)
+		}
+		if finished.RowsAffected < int64(len(byCount[count])) { // not everybody, or somebody else finished it
+			left = append(left, byCount[count]...)
+			continue
+		}
+		if err := execAll(tx, values, endWholeLeases); err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
+}
+
 const (
+	// finishWhole is finishJobs for jobs of which @count recipients are accepted.
+	finishWhole = "UPDATE `EmailJob` SET `status` = 'COMPLETED', `sentEmails` = @count, `failedEmails` = 0," +
+		" `completedAt` = COALESCE(`completedAt`, @now)" +
+		" WHERE `id` IN @jobs AND `totalEmails` = @count AND `status` IN ('PENDING', 'PROCESSING')"
+
+	// endWholeLeases is endLeasesOfNobody for jobs that nobody is left of.
+	endWholeLeases = "DELETE FROM `Lease` WHERE `token` IN @tokens AND `jobId` IN @jobs"
+
 	// finishJobs counts by the legacy status, which says SENT or FAILED of every recipient that has ended. An active one
 	// may say FAILED as well, but then the job is not finished.
 	finishJobs = "UPDATE `EmailJob` SET" +

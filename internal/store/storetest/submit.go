@@ -237,6 +237,24 @@ var submitTests = map[string]func(s *scene){
 		}
 	},
 
+	"a job is finished when the last of its recipients is accepted, whether in one call or in several": func(s *scene) {
+		var all [][]campaign.Claimed
+		for _, k := range []string{"once", "twice", "never"} {
+			submitted, err := s.Submit(s.ctx(), []campaign.Submission{mail(k, 2)}, &campaign.Lease{Token: "t", Until: minute(11)}, minute(1))
+			s.must(err)
+			all = append(all, submitted[0].Claimed)
+		}
+		s.recordSubmitted("t", minute(3), accepted(all[0][0].ID, minute(2)), accepted(all[0][1].ID, minute(2)),
+			accepted(all[1][0].ID, minute(2)), accepted(all[2][0].ID, minute(2)))
+		s.recordSubmitted("t", minute(4), accepted(all[1][1].ID, minute(2)))
+		for i, want := range [][]string{
+			{"COMPLETED", "2", "0", text(minute(3))}, {"COMPLETED", "2", "0", text(minute(4))}, {"PROCESSING", "0", "0", ""},
+		} {
+			s.equal("job", s.counters(campaign.JobID([]string{"once", "twice", "never"}[i], 0)), want)
+		}
+		s.equal("leases", s.leases(), []string{"t until " + text(minute(11))})
+	},
+
 	"the same key from many at once is written once": func(s *scene) {
 		var group sync.WaitGroup
 		created := make(chan bool, 40)
