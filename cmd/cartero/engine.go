@@ -13,6 +13,7 @@ import (
 	"github.com/cartero-mail/cartero/internal/mail/compose"
 	"github.com/cartero-mail/cartero/internal/mail/smtp"
 	"github.com/cartero-mail/cartero/internal/options"
+	"github.com/cartero-mail/cartero/internal/queue/bull"
 	"github.com/cartero-mail/cartero/internal/queue/conn"
 	"github.com/cartero-mail/cartero/internal/queue/pace"
 	"github.com/cartero-mail/cartero/internal/store"
@@ -107,8 +108,11 @@ func (e *engine) setPace(s engineSettings) error {
 	return err
 }
 
-// withRates has campaigns sent no faster than they say.
-func withRates(redis options.Redis) func(*engine, *worker.Config) error {
+// crowdedTimeout bounds the look at the queue's length.
+const crowdedTimeout = 2 * time.Second
+
+// withRates has campaigns sent no faster than they say, and those with a rate make room for other jobs of the queue.
+func withRates(redis options.Redis, queue *bull.Queue) func(*engine, *worker.Config) error {
 	return func(e *engine, cfg *worker.Config) error {
 		client, err := conn.Open(redis.URL)
 		if err != nil {
@@ -118,6 +122,12 @@ func withRates(redis options.Redis) func(*engine, *worker.Config) error {
 		rates := pace.NewRates(client)
 		cfg.Rates = func(key string, rate campaign.Rate) worker.Throttle {
 			return rates.Of(key, rate.Messages, rate.Period, rate.Burst)
+		}
+		cfg.Crowded = func(ctx context.Context) bool {
+			ctx, cancel := context.WithTimeout(ctx, crowdedTimeout)
+			defer cancel()
+			counts, err := queue.Counts(ctx)
+			return err == nil && counts.Waiting > 0
 		}
 		return nil
 	}

@@ -83,7 +83,7 @@ func (p *process) newDelivery(
 		InitialBackoff: s.worker.Retry.InitialBackoff,
 		MaxBackoff:     s.worker.Retry.MaxBackoff,
 		MaxAge:         s.worker.Retry.MaxAge,
-	}, db, metrics, withRates(s.redis))
+	}, db, metrics, withRates(s.redis, queue))
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ var (
 	errHeld      = errors.New("the campaign is held")
 	errSteered   = errors.New("the campaign may not send now")
 	errRelayAway = errors.New("the relay is away")
+	errMakesRoom = errors.New("other jobs wait for the slot")
 )
 
 // minResume is the least time between two runs of a legacy job that nobody in particular holds up.
@@ -43,6 +44,8 @@ type run struct {
 	ends   sync.WaitGroup
 	ending sync.Once
 	endErr error
+	// leaving: the run waits for its campaign's rate no more, and gives its job back.
+	leaving atomic.Bool
 	// lastDot is until when final dots may go out (UnixNano); 0 while the run was not ended from outside.
 	lastDot atomic.Int64
 	// noted: the log says that the relay is away.
@@ -174,7 +177,8 @@ func (r *run) all() error {
 	switch cause := context.Cause(r.ctx); {
 	case r.endErr != nil:
 		return r.endErr
-	case cause == nil, errors.Is(cause, errHeld), errors.Is(cause, errSteered), errors.Is(cause, errRelayAway), errors.Is(cause, ErrStopped):
+	case cause == nil, errors.Is(cause, errHeld), errors.Is(cause, errSteered), errors.Is(cause, errRelayAway),
+		errors.Is(cause, errMakesRoom), errors.Is(cause, ErrStopped):
 		return nil
 	default:
 		return cause

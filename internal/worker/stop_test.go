@@ -211,14 +211,20 @@ func TestAbortPolicy(t *testing.T) {
 
 // evenly is a throttle of one process: turns an interval apart.
 type evenly struct {
-	mu    sync.Mutex
+	turn  chan struct{}
 	every time.Duration
 	next  time.Time
 }
 
+func newEvenly(every time.Duration) *evenly { return &evenly{turn: make(chan struct{}, 1), every: every} }
+
 func (e *evenly) Take(ctx context.Context, n int) (int, time.Time, time.Duration, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return 0, time.Time{}, 0, context.Cause(ctx)
+	}
 	if now := time.Now(); e.next.Before(now) {
 		e.next = now
 	}
@@ -271,7 +277,7 @@ func TestThrottledMailsGoWhenTheirTurnComes(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				if throttles[rate] == nil {
-					throttles[rate] = &evenly{every: rate.Period / time.Duration(rate.Messages)}
+					throttles[rate] = newEvenly(rate.Period / time.Duration(rate.Messages))
 				}
 				return throttles[rate]
 			}
@@ -311,6 +317,77 @@ func TestThrottledMailsGoWhenTheirTurnComes(t *testing.T) {
 	})
 }
 
+// TestThrottledRunsMakeRoom: where jobs wait in the queue, a campaign with a rate keeps one slot, and leaves even that where
+// such campaigns have all; its rate is kept.
+func TestThrottledRunsMakeRoom(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		crowded bool
+		// other runs beside them, of no campaign with a rate.
+		other bool
+		// after is when the runs end.
+		after []time.Duration
+	}{
+		"nobody waits":        {false, false, []time.Duration{100 * time.Second, 100 * time.Second, 100 * time.Second}},
+		"others wait":         {true, false, []time.Duration{6 * time.Second, 6 * time.Second, 31 * time.Second}},
+		"others wait and run": {true, true, []time.Duration{6 * time.Second, 6 * time.Second, 100 * time.Second}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(w *world) {
+				control := campaign.Control{Policy: campaign.Policy{Rate: campaign.Rate{Messages: 1, Period: time.Second, Burst: 1}}}
+				jobs := w.seedWith(control, 100, 34)
+				k := w.start(func(cfg *worker.Config) {
+					throttle := newEvenly(time.Second)
+					cfg.Rates = func(string, campaign.Rate) worker.Throttle { return throttle }
+					cfg.Crowded = func(context.Context) bool { return test.crowded }
+				})
+				var other sync.WaitGroup
+				if test.other {
+					w.relay.script[address(100)] = []step{first(func() { <-time.After(5 * time.Minute) }, accept)}
+					m := submission(100, 101)
+					if _, err := w.db.Submit(w.t.Context(), []campaign.Submission{m}, nil, time.Now()); err != nil {
+						w.t.Fatal(err)
+					}
+					other.Go(func() { w.run(k, m.JobID()) })
+				}
+				began := time.Now()
+				var mu sync.Mutex
+				var ended []time.Duration
+				var running sync.WaitGroup
+				for _, job := range jobs {
+					running.Go(func() {
+						w.run(k, job)
+						mu.Lock()
+						defer mu.Unlock()
+						ended = append(ended, time.Since(began))
+					})
+				}
+				running.Wait()
+				about := 4 * time.Second
+				if !test.crowded {
+					about = 15 * time.Second // they share the turns, not quite evenly
+				}
+				for i, want := range test.after {
+					if test.crowded && want == 100*time.Second {
+						want = 38 * time.Second // alone with its job, of which the others left it 32 seconds' worth
+					}
+					if got := ended[i]; got < want-about || got > want+about {
+						w.t.Errorf("run %d ended after %s, want %s", i, got, want)
+					}
+				}
+				if sent, want := len(w.relay.accepted()), int(ended[2]/time.Second); sent < want-2 || sent > want+2 {
+					w.t.Errorf("%d mails were sent in %s, want one a second", sent, ended[2])
+				}
+				other.Wait()
+				w.runAll(k, jobs)()
+				w.stop(k)
+				w.expectNoJournal()
+			})
+		})
+	}
+}
+
 // TestThrottledRunStops: a run that waits for its rate ends with the worker, and with its campaign's suspension.
 func TestThrottledRunStops(t *testing.T) {
 	t.Parallel()
@@ -327,7 +404,7 @@ func TestThrottledRunStops(t *testing.T) {
 			bubble(t, func(w *world) {
 				jobs := w.seedWith(campaign.Control{Policy: campaign.Policy{Rate: campaign.Rate{Messages: 1, Period: 10 * time.Minute, Burst: 1}}}, 10, 10)
 				k := w.start(func(cfg *worker.Config) {
-					throttle := &evenly{every: 10 * time.Minute}
+					throttle := newEvenly(10 * time.Minute)
 					cfg.Rates = func(string, campaign.Rate) worker.Throttle { return throttle }
 				})
 				wait := w.runAll(k, jobs)

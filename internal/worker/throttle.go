@@ -43,6 +43,10 @@ func (r *run) awaitRate(n int) (allotment, bool) {
 		if p.throttle == nil {
 			return allotment{n: n}, true
 		}
+		if r.leaving.Load() {
+			r.cancel(errMakesRoom)
+			break
+		}
 		began := r.w.cfg.Now()
 		granted, first, every, err := p.throttle.Take(p.ctx, n)
 		r.w.cfg.Hooks.OnThrottled(r.w.cfg.Now().Sub(began))

@@ -100,6 +100,7 @@ func (w *Worker) look(ctx context.Context) {
 			w.reread(ctx, r, read)
 		}
 	}
+	w.makeRoom(ctx, runs)
 }
 
 // reread has the run follow its campaign as it is now. What can't be read is read with the next look.

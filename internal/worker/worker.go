@@ -73,6 +73,9 @@ type Config struct {
 	// Rates returns the rate of a campaign, which the worker asks before it announces recipients; the same arguments mean
 	// the same rate. nil sends as if no campaign had one.
 	Rates func(key string, rate campaign.Rate) Throttle
+	// Crowded reports whether jobs wait in the queue for somebody to run them. Runs of campaigns with a rate then give their
+	// jobs back after a while. nil means that nobody ever waits.
+	Crowded func(ctx context.Context) bool
 	// From is the sender of campaigns that name none, and of jobs that legacy programs wrote.
 	From mail.Address
 	// JournalDir holds the journal and must outlive the process; it may be shared by processes on one machine.
