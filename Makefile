@@ -156,6 +156,10 @@ bench-facade: build ## Measure the HTTP facade against a FastAPI service (instal
 bench-messages: ## Measure lists against a bare LOAD DATA of their rows, and rendering (some five minutes); see docs/benchmarks.md.
 	@hack/services/run --real -- go run ./test/bench/messages $(BENCH_FLAGS)
 
+.PHONY: bench-operator
+bench-operator: build control-plane ## Measure the operator at scale: 1,000 campaigns at once, 10,000 that have ended (some ten minutes); see docs/benchmarks.md.
+	@hack/services/run --real -- go run ./test/bench/operator $(BENCH_FLAGS)
+
 ##@ Tools
 
 .PHONY: tools

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
+	"github.com/cartero-mail/cartero/internal/devstack"
+)
+
+// patience bounds a wait for something that should come.
+const patience = 10 * time.Minute
+
+// namespace is where the campaigns are.
+const namespace = "default"
+
+// bench is the system that is measured.
+type bench struct {
+	settings  settings
+	progress  io.Writer
+	directory string
+	plane     *devstack.ControlPlane
+	client    client.Client
+	sink      *sink
+	operator  *process
+	worker    *process
+	applied   int
+	stops     []func() error
+}
+
+func newBench(ctx context.Context, s settings, progress io.Writer) (b *bench, err error) {
+	b = &bench{settings: s, progress: progress}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	if b.directory, err = os.MkdirTemp("", "bench-operator-"); err != nil {
+		return nil, err
+	}
+	b.stops = append(b.stops, func() error { return os.RemoveAll(b.directory) })
+	b.say("starting etcd and kube-apiserver")
+	directory, err := devstack.OpenDirectory(b.directory)
+	if err != nil {
+		return nil, err
+	}
+	if b.plane, err = devstack.StartControlPlane(ctx, directory, s.assets); err != nil {
+		return nil, err
+	}
+	b.stops = append(b.stops, b.plane.Stop)
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	config := rest.CopyConfig(b.plane.Config)
+	config.QPS = -1 // as fast as it goes
+	if b.client, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+		return nil, err
+	}
+	if b.sink, err = newSink(ctx); err != nil {
+		return nil, err
+	}
+	b.stops = append(b.stops, b.sink.listener.Close)
+	return b, b.startParts(ctx)
+}
+
+// startParts starts operator and worker.
+func (b *bench) startParts(ctx context.Context) error {
+	var err error
+	if b.operator, err = b.startOperator(ctx); err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(b.sink.listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	b.worker, err = b.start(ctx, "worker", b.env(map[string]string{
+		"SMTP_SERVER": host, "SMTP_PORT": port, "SMTP_USE_TLS": "false", "WORKER_JOURNAL_DIR": filepath.Join(b.directory, "journal"),
+	}))
+	return err
+}
+
+func (b *bench) startOperator(ctx context.Context) (*process, error) {
+	address, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := b.start(ctx, "operator", b.env(map[string]string{
+		"KUBECONFIG": b.plane.Kubeconfig, "LEADER_ELECT": "false", "METRICS_BIND_ADDRESS": address,
+	}))
+	if p != nil {
+		p.metrics = "http://" + address + "/metrics"
+	}
+	return p, err
+}
+
+// freeAddress is one that nobody listens at.
+func freeAddress(ctx context.Context) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+func (b *bench) env(more map[string]string) map[string]string {
+	env := map[string]string{
+		"DATABASE_URL": b.settings.database, "REDIS_URL": b.settings.redis, "SMTP_FROM": "news@bench.example",
+		"METRICS_BIND_ADDRESS": "0", "HEALTH_PROBE_BIND_ADDRESS": "0", "LOG_LEVEL": "warn",
+	}
+	maps.Copy(env, more)
+	return env
+}
+
+func (b *bench) close() error {
+	err := errors.Join(b.worker.stop(), b.operator.stop())
+	for _, stop := range slices.Backward(b.stops) {
+		err = errors.Join(err, stop())
+	}
+	return err
+}
+
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(b.progress, "  "+format+" …\n", args...)
+}
+
+// apply creates the next campaign, to that many recipients in a domain of its own, and returns the domain.
+func (b *bench) apply(ctx context.Context, recipients int) (string, error) {
+	b.applied++
+	name := fmt.Sprintf("campaign-%05d", b.applied)
+	domain := name + ".example"
+	object := &v1alpha1.EmailCampaign{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	object.Spec.Message = v1alpha1.Message{Subject: "News", Text: "There is news.\n", HTML: "<p>There is <b>news</b>.</p>\n"}
+	for i := range recipients {
+		object.Spec.Recipients.Inline = append(object.Spec.Recipients.Inline, v1alpha1.InlineRecipient{
+			Address: fmt.Sprintf("reader%03d@%s", i, domain), Name: "Reader",
+		})
+	}
+	if err := b.client.Create(ctx, object); err != nil {
+		return "", fmt.Errorf("applying %s: %w", name, err)
+	}
+	return domain, nil
+}
+
+// ended counts the campaigns that have ended, and those that are complete.
+func (b *bench) ended(ctx context.Context) (ended, complete int, err error) {
+	var list v1alpha1.EmailCampaignList
+	if err := b.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		return 0, 0, err
+	}
+	for _, object := range list.Items {
+		if object.Status.TerminalState != "" {
+			ended++
+		}
+		if object.Status.TerminalState == v1alpha1.TerminalCompleted {
+			complete++
+		}
+	}
+	return ended, complete, nil
+}
+
+// awaitEnd waits until all that was applied has ended, and fails unless all of it is complete.
+func (b *bench) awaitEnd(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		ended, complete, err := b.ended(ctx)
+		if err != nil {
+			return fmt.Errorf("%w; %d of %d campaigns have ended", err, ended, b.applied)
+		}
+		if ended == b.applied {
+			if complete != ended {
+				return fmt.Errorf("only %d of %d campaigns are complete", complete, ended)
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d campaigns have ended: %w", ended, b.applied, context.Cause(ctx))
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
