@@ -187,7 +187,7 @@ func readByCartero(t *testing.T, services harness.Services, rows []object) {
 	for _, row := range rows {
 		id, subject, body := text(row, "id"), text(row, "subject"), text(row, "body")
 		wantJob := campaign.Job{
-			ID: id, Sealed: true, Status: campaign.JobStatus(text(row, "status")), CreatedAt: *instant(t, created),
+			ID: id, Sealed: true, Started: true, Status: campaign.JobStatus(text(row, "status")), CreatedAt: *instant(t, created),
 			Content: campaign.Content{Subject: subject, HTML: body},
 		}
 		job, err := db.Job(t.Context(), id)
