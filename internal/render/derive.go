@@ -113,6 +113,8 @@ type frame struct {
 type link struct {
 	target string
 	text   strings.Builder
+	// depth is how many sections it stands in, and one.
+	depth int
 }
 
 // put writes characters, which are not blank, with what is due before them.
@@ -222,6 +224,10 @@ func (d *deriver) event(e event, dropped bool) {
 	case top.dropped != dropped || top.section.pos != e.pos:
 		d.err = entangled(e.node)
 	default:
+		if d.link != nil && d.link.depth == len(d.stack) { // it began in the section, and is not closed in it
+			d.endLink()
+			top = &d.stack[len(d.stack)-1]
+		}
 		top.flush()
 		closed := top.section
 		closed.nodes = top.nodes
@@ -315,7 +321,7 @@ func (d *deriver) start(t html.Token) {
 	case "a":
 		d.endLink()
 		if target := strings.TrimSpace(attribute(t.Attr, "href")); target != "" && target[0] != '#' {
-			d.link = &link{target: strings.TrimPrefix(target, "mailto:")}
+			d.link = &link{target: strings.TrimPrefix(target, "mailto:"), depth: len(d.stack)}
 		}
 	case "img":
 		d.text(attribute(t.Attr, "alt"))

@@ -1,9 +1,12 @@
 package render
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // derived compiles HTML alone and renders the text that is made of it.
@@ -63,6 +66,8 @@ func TestDerive(t *testing.T) {
 		"<!-- {{#city}}{{city}}{{/city}} -->x":                                                                                   "x\n",
 		"{{&copy}} {{{plan}}}":                                                                                                   "© <pro>\n",
 		"\U00100000x\U0010FFFD":                                                                                                  "\uFFFDx\uFFFD\n",
+		"{{#empty}}<a href=\"https://x.example\">no{{/empty}}yes":                                                                "yes\n",
+		"{{#city}}<a href=\"https://x.example\">go{{/city}} yes":                                                                 "go (https://x.example) yes\n",
 		"{{#city}}{{/city}}x{{! note }}":                                                                                         "x\n",
 	}
 	for source, want := range tests {
@@ -122,5 +127,53 @@ func TestDeriveIsLinear(t *testing.T) {
 			t.Errorf("%q: %v", piece, err)
 		}
 		t.Logf("%q took %v", piece, time.Since(began))
+	}
+}
+
+// TestDeriveThenRender: the text made of a template says the same, letter by letter, as the text made of what the template
+// renders to.
+func TestDeriveThenRender(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(10, 22))
+	pieces := []string{
+		"<p>", "</p>", "<b>", "</b>", "<div>", "</div>", "<br>", "<ul>", "<li>", "</ul>", "<h1>", "</h1>", "<hr>", "<!-- note -->", "<style>p{}</style>", "<img alt=\"{{b}} pic\">",
+		"<a href=\"https://x.example/{{b}}\">go</a>", " <a href=\"https://x.example/{{b}}\">{{#a}}go{{/a}}</a> ", "<img src=\"{{c}}\">", "{{#a}}", "{{/a}}", "{{^a}}", "{{b}}", "{{c}}", "{{! note }}", "word ", " word", "\n", "&amp;", "é",
+		"<table>", "<tr>", "</table>",
+	}
+	letters := func(text string) string { // where a section is left out, the blanks around it may be others
+		return strings.NewReplacer("(", "", ")", "", "\n", "", " ", "").Replace(text)
+	}
+	compared := 0
+	for range 8_000 {
+		var source strings.Builder
+		for range 1 + random.IntN(14) {
+			source.WriteString(pieces[random.IntN(len(pieces))])
+		}
+		p, err := Compile(Templates{HTML: source.String(), DeriveText: true})
+		if err != nil {
+			continue
+		}
+		compared++
+		for _, a := range []string{"", "given"} {
+			r := Recipient{Variables: map[string]string{"a": a, "b": "value", "c": "<i>&"}}
+			got, err := p.Render(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rendered, err := Compile(Templates{HTML: got.HTML, Verbatim: true, DeriveText: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := rendered.Render(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(letters(want.Text), letters(got.Text)); diff != "" {
+				t.Fatalf("%q with a = %q (-rendered first +derived first):\n%s", source.String(), a, diff)
+			}
+		}
+	}
+	if compared < 800 {
+		t.Errorf("only %d templates were compared", compared)
 	}
 }
