@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
@@ -136,5 +138,29 @@ func TestDeletionOfAHalfWrittenList(t *testing.T) {
 	w.mustSettle(t, key)
 	if _, err := w.store.Campaign(t.Context(), w.namespace+"/launch"); !errors.Is(err, campaign.ErrNotFound) || !w.isGone(t, key) {
 		t.Errorf("gone %t, %v", w.isGone(t, key), err)
+	}
+}
+
+// A namespace that is deleted takes the Secret away first, and forbids new objects.
+func TestDeletionOfTheNamespace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "audience"}, StringData: map[string]string{"list.txt": "ada@example.com\n"},
+	}
+	if err := w.cluster.Client.Create(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	key := w.apply(t, kubetest.NewCampaign(w.namespace, "launch").WithSecret("audience", "list.txt", v1alpha1.FormatLines).Obj())
+	w.mustSettle(t, key)
+	for _, object := range []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}, secret} {
+		if err := w.cluster.Client.Delete(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.remove(t, key) // as the namespace's controller does
+	w.mustSettle(t, key)
+	if !w.isGone(t, key) || !cmp.Equal(w.states(t, w.namespace+"/launch"), []string{"ada@example.com: cancelled"}) {
+		t.Errorf("gone %t, rows %v", w.isGone(t, key), w.states(t, w.namespace+"/launch"))
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/recipients"
 )
 
 // Doorbell puts the jobs of a sealed campaign into the queue, and takes them out.
@@ -123,6 +124,12 @@ func (r *EmailCampaignReconciler) validate() error {
 	} {
 		if absent {
 			missing = append(missing, fmt.Errorf("EmailCampaignReconciler: %s is required", name))
+		}
+	}
+	for i, address := range r.TestRecipients {
+		var err error
+		if r.TestRecipients[i], err = recipients.ParseAddress(address); err != nil {
+			missing = append(missing, fmt.Errorf("EmailCampaignReconciler: TestRecipients[%d]: %w", i, err))
 		}
 	}
 	if r.Now == nil {

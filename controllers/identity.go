@@ -150,6 +150,9 @@ func (r *EmailCampaignReconciler) load(ctx context.Context, s *scope) error {
 		}
 	}
 	record, err := campaign.NewLoader(r.Ledger, r.Now).Load(ctx, draft, source.open())
+	if errors.Is(err, campaign.ErrSourceChanged) {
+		return errors.Join(r.loadError(s, totals, err), r.sweep(ctx, s))
+	}
 	if err != nil {
 		return r.loadError(s, totals, err)
 	}
@@ -185,6 +188,14 @@ func (r *EmailCampaignReconciler) clear(ctx context.Context, s *scope) error {
 	}
 	s.record = nil
 	return nil
+}
+
+// sweep clears rows that don't add up, if they are this object's: two processes wrote them at once.
+func (r *EmailCampaignReconciler) sweep(ctx context.Context, s *scope) error {
+	if err := r.lookUp(ctx, s); err != nil || s.record == nil || s.sealed() || s.record.Owner.ID != s.id() {
+		return err
+	}
+	return r.clear(ctx, s)
 }
 
 func taken(s *scope) error {
