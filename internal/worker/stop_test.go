@@ -216,7 +216,9 @@ type evenly struct {
 	next  time.Time
 }
 
-func newEvenly(every time.Duration) *evenly { return &evenly{turn: make(chan struct{}, 1), every: every} }
+func newEvenly(every time.Duration) *evenly {
+	return &evenly{turn: make(chan struct{}, 1), every: every}
+}
 
 func (e *evenly) Take(ctx context.Context, n int) (int, time.Time, time.Duration, error) {
 	select {

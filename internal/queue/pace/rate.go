@@ -25,7 +25,8 @@ var takeScript = redis.NewScript(takeSource)
 const (
 	// horizon is how far away a turn may be that is handed out, and how long the last of several comes after the first.
 	horizon = time.Second
-	// grace is by how much a turn may be late without being lost, so that a rate is reached although work takes time.
+	// grace is by how much a turn may be late without being lost, so that a rate is reached although work takes time; where
+	// turns are farther apart than that, it is the time between two, a second at most.
 	grace = 50 * time.Millisecond
 	// rateKept is how long a rate that nobody asks for is remembered.
 	rateKept = 10 * time.Minute
@@ -63,6 +64,7 @@ func (r *Rates) Of(name string, messages int, period time.Duration, burst int) *
 			client: r.client, worker: r.worker, key: key + ":next", workers: key + ":workers",
 			every: max(period/time.Duration(messages), 1), micros: float64(period.Microseconds()) / float64(messages),
 			early: time.Duration(float64(period) / float64(messages) * float64(max(burst, 1)-1)),
+			late:  min(max(grace, period/time.Duration(messages)), time.Second),
 			turn:  make(chan struct{}, 1),
 		}
 		r.known[key] = rate
@@ -83,6 +85,7 @@ type Rate struct {
 	every        time.Duration
 	micros       float64       // every, in µs and with its fraction
 	early        time.Duration // what the burst is worth
+	late         time.Duration // by how much a turn may be late
 
 	turn chan struct{} // holds one element while a caller waits: turns are not hoarded
 
@@ -161,7 +164,7 @@ func (r *Rate) next(ctx context.Context, n int) (turns, time.Duration) {
 
 // fromLeft takes up to n turns of what is left of the last reservation. Those whose time is long over are gone.
 func (r *Rate) fromLeft(n int, now time.Time) turns {
-	if old := now.Add(-grace); r.left.n > 0 && r.left.obtained.Before(old) && r.left.first.Before(old) {
+	if old := now.Add(-r.late); r.left.n > 0 && r.left.obtained.Before(old) && r.left.first.Before(old) {
 		gone := min(int(old.Sub(r.left.first)/r.left.every)+1, r.left.n)
 		r.left.n -= gone
 		r.left.first = r.left.first.Add(time.Duration(gone) * r.left.every)
@@ -192,7 +195,7 @@ func (r *Rate) reserve(ctx context.Context, n int) (time.Duration, error) {
 	defer cancel()
 	values, err := takeScript.Run(callCtx, r.client, []string{r.key, r.workers},
 		r.worker, strconv.FormatFloat(r.micros, 'f', -1, 64), max(n, int(batchTime/r.every)), r.early.Microseconds(),
-		horizon.Microseconds(), grace.Microseconds(), notBefore.Microseconds(), memberTime.Milliseconds()).Slice()
+		horizon.Microseconds(), r.late.Microseconds(), notBefore.Microseconds(), memberTime.Milliseconds()).Slice()
 	if err != nil {
 		return 0, fmt.Errorf("taking turns: %w", err)
 	}
@@ -207,14 +210,22 @@ func (r *Rate) reserve(ctx context.Context, n int) (time.Duration, error) {
 	return wait, nil
 }
 
-// giveBack returns a reservation of which nothing was used, if nobody reserved anything after it.
+// giveBack returns turns that were not used: a whole reservation to Redis, if nobody reserved anything after it, else to
+// whoever asks next in this process.
 func (r *Rate) giveBack(ctx context.Context, got turns) {
-	if got.after == got.before {
+	if got.n == 0 {
 		return
 	}
-	free, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
-	defer cancel()
-	_ = releaseScript.Run(free, r.client, []string{r.key}, got.after, got.before).Err() // else the turns pass unused
+	if got.after != got.before {
+		free, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+		defer cancel()
+		if freed, err := releaseScript.Run(free, r.client, []string{r.key}, got.after, got.before).Int(); err == nil && freed == 1 {
+			return
+		}
+	}
+	got.n += r.left.n // they follow each other
+	got.after = got.before
+	r.left = got
 }
 
 // alone returns turns of this worker's share, while Redis is away, or when Redis is to be tried again.
