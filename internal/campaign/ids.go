@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -20,11 +21,12 @@ const httpPrefix = "http/"
 // UUIDv7 sort by its time: databases then write what comes one after another side by side. They are UUIDv8 (RFC 9562 section
 // 5.8): 60 bits of the key's time, 62 of key and shard. All others are UUIDv5.
 func JobID(key string, shard int) string {
+	name := []byte(key + "\x00" + strconv.Itoa(shard))
 	made, ok := timeOf(key)
 	if !ok {
-		return uuid.NewSHA1(jobNamespace, fmt.Appendf(nil, "%s\x00%d", key, shard)).String()
+		return uuid.NewSHA1(jobNamespace, name).String()
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", key, shard))
+	sum := sha256.Sum256(name)
 	return ordered(made, sum[:8]).String()
 }
 

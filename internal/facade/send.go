@@ -197,7 +197,7 @@ func (f *facade) sendAsync(ctx context.Context, in *sendInput) (*sendOutput, err
 	out := &sendOutput{Status: http.StatusAccepted, Location: "/jobs/" + queued.JobID, Replayed: replayed(queued.Known)}
 	out.Body = sendResponse{OK: true, JobID: queued.JobID}
 	if len(m.Recipients) == 1 {
-		out.Body.MessageID = messageID(m, m.Recipients[0].Address)
+		out.Body.MessageID = messageID(queued.JobID, m, m.Recipients[0].Address)
 	}
 	return out, nil
 }
@@ -304,7 +304,7 @@ func outcomeOf(m campaign.Submission, sent submit.Sent, untried string) sendResp
 	failed := 0
 	all := make([]recipientAnswer, len(sent.Recipients))
 	for i, r := range sent.Recipients {
-		all[i] = recipientAnswer{To: r.Address, OK: r.State == campaign.StateAccepted, MessageID: messageID(m, r.Address)}
+		all[i] = recipientAnswer{To: r.Address, OK: r.State == campaign.StateAccepted, MessageID: messageID(sent.JobID, m, r.Address)}
 		if !all[i].OK {
 			failed++
 			all[i].Error, all[i].InDoubt = explain(r, untried), r.State == campaign.StateInDoubt
@@ -360,6 +360,6 @@ func explain(r campaign.RecipientReport, untried string) string {
 	return "the mail could not be sent" + detail
 }
 
-func messageID(m campaign.Submission, address string) string {
-	return "<" + campaign.MessageID(m.JobID(), address, m.Content.From.Address) + ">"
+func messageID(jobID string, m campaign.Submission, address string) string {
+	return "<" + campaign.MessageID(jobID, address, m.Content.From.Address) + ">"
 }

@@ -164,7 +164,8 @@ func (s *Service) queueBatch(mails []campaign.Submission, done func(i int, resul
 func (s *Service) ring(mails []campaign.Submission) {
 	rings := make([]outbox.Ring, len(mails))
 	for i, mail := range mails {
-		rings[i] = outbox.Ring{BullID: campaign.BullID(mail.JobID(), 0), JobID: mail.JobID(), Priority: mail.Priority}
+		id := mail.JobID()
+		rings[i] = outbox.Ring{BullID: campaign.BullID(id, 0), JobID: id, Priority: mail.Priority}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), ringTimeout)
 	defer cancel()
