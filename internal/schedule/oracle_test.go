@@ -19,7 +19,8 @@ type oracle struct {
 	high  []int64 // the latest that it has shown so far
 	low   []int64 // the earliest that it shows from here on
 	open  []bool
-	spent []int // open minutes before this one
+	spent []int    // open minutes before this one
+	runs  [][2]int // the first of each row of open minutes, and the first after it
 }
 
 func newOracle(t *testing.T, zone string, from, to time.Time) *oracle {
@@ -80,11 +81,17 @@ func (o *oracle) mark(windows []schedule.Window) {
 		}
 	}
 	o.spent = make([]int, len(o.open)+1)
+	o.runs = nil
 	for i, open := range o.open {
 		o.spent[i+1] = o.spent[i]
-		if open {
-			o.spent[i+1]++
+		if !open {
+			continue
 		}
+		o.spent[i+1]++
+		if i == 0 || !o.open[i-1] {
+			o.runs = append(o.runs, [2]int{i, i})
+		}
+		o.runs[len(o.runs)-1][1] = i + 1
 	}
 }
 
@@ -98,17 +105,11 @@ func clockMinutes(text string) int64 {
 
 // next returns the open minutes around or after a minute; ok is false if they reach an end of what the oracle knows.
 func (o *oracle) next(minute int) (from, to int, ok bool) {
-	from = minute
-	for from < len(o.open) && !o.open[from] {
-		from++
+	at := sort.Search(len(o.runs), func(i int) bool { return o.runs[i][1] > minute })
+	if at == len(o.runs) {
+		return 0, 0, false
 	}
-	for from > 0 && from < len(o.open) && o.open[from-1] {
-		from--
-	}
-	to = from
-	for to < len(o.open) && o.open[to] {
-		to++
-	}
+	from, to = o.runs[at][0], o.runs[at][1]
 	return from, to, from > 0 && to < len(o.open)
 }
 
