@@ -66,6 +66,7 @@ type source interface {
 // not safe for concurrent use.
 type List struct {
 	source  source
+	header  bool // variables are named once, and their names are checked there
 	seen    set
 	summary Summary
 	dropped []campaign.Dropped // in the order in which the reasons came up
@@ -81,7 +82,7 @@ func New(r io.Reader, format Format) *List {
 	lines := newLineReader(r)
 	switch format {
 	case CSV, "":
-		return &List{source: &csvSource{lines: lines}}
+		return &List{source: &csvSource{lines: lines}, header: true}
 	case JSONLines:
 		return &List{source: &jsonSource{lines: lines}}
 	case Lines:
@@ -138,7 +139,7 @@ func (l *List) Next(ctx context.Context) (campaign.Recipient, error) {
 			l.drop(ReasonDuplicate, line)
 			continue
 		}
-		if entry.Name, err = checkEntry(entry, line); err != nil {
+		if entry.Name, err = checkEntry(entry, line, l.header); err != nil {
 			l.err = err
 			break
 		}
@@ -192,8 +193,9 @@ func (l *List) add(address string) bool {
 	return l.seen.add(l.key)
 }
 
-// checkEntry holds an entry against the bounds of name and variables, and returns the name on one line.
-func checkEntry(entry Entry, line int) (string, error) {
+// checkEntry holds an entry against the bounds of name and variables, and returns the name on one line. named tells that
+// the names of the variables were checked before.
+func checkEntry(entry Entry, line int, named bool) (string, error) {
 	name := cleanName(entry.Name)
 	if utf8.RuneCountInString(name) > MaxName {
 		return "", syntaxError(line, "the name is longer than %d characters", MaxName)
@@ -202,8 +204,10 @@ func checkEntry(entry Entry, line int) (string, error) {
 		return "", syntaxError(line, "the entry has more than %d variables", MaxVariables)
 	}
 	for key, value := range entry.Variables {
-		if err := checkVariableKey(key, line); err != nil {
-			return "", err
+		if !named {
+			if err := checkVariableKey(key, line); err != nil {
+				return "", err
+			}
 		}
 		if len(value) > MaxVariableValue {
 			return "", syntaxError(line, "the variable %q is longer than %d bytes", key, MaxVariableValue)

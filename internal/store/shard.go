@@ -95,11 +95,11 @@ func newRecipientRow(jobID string, position int, recipient campaign.Recipient) (
 		row.Email, row.Address = "", &recipient.Address
 	}
 	if len(recipient.Variables) > 0 {
-		text, err := json.Marshal(recipient.Variables)
+		text, err := variablesJSON(recipient.Variables)
 		if err != nil {
 			return recipientRow{}, fmt.Errorf("its variables: %w", err)
 		}
-		row.Variables = orNull(string(text))
+		row.Variables = &text
 	}
 	return row, nil
 }
