@@ -127,7 +127,11 @@ func withRates(redis options.Redis, queue *bull.Queue) func(*engine, *worker.Con
 			ctx, cancel := context.WithTimeout(ctx, crowdedTimeout)
 			defer cancel()
 			counts, err := queue.Counts(ctx)
-			return err == nil && counts.Waiting > 0
+			if err != nil || counts.Waiting == 0 {
+				return false
+			}
+			paused, err := queue.IsPaused(ctx) // then nobody would take what was given back
+			return err == nil && !paused
 		}
 		return nil
 	}

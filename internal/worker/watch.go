@@ -12,6 +12,8 @@ import (
 const (
 	// watchInterval is the time between two looks at the campaigns of the runs.
 	watchInterval = time.Second
+	// watchTimeout bounds one look: what a database that hangs does not tell is found out without it.
+	watchTimeout = 5 * time.Second
 	// wireGrace is how long a mail that is on its way when its run is ended from outside has until its final dot.
 	wireGrace = 2 * time.Second
 )
@@ -82,7 +84,7 @@ func (w *Worker) look(ctx context.Context) {
 	for i, r := range runs {
 		ids[i] = r.job.ID
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	runnable, err := w.cfg.Store.Runnable(ctx, ids, w.cfg.Now())
 	read := map[string]campaign.Job{} // by key, so that each campaign is read once
