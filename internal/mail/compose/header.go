@@ -223,6 +223,21 @@ func appendExtra(dst []byte, name string, value []byte) ([]byte, error) {
 	return append(append(dst, ' '), value[open:]...), nil
 }
 
+// collapseSpaces makes single spaces of runs of spaces, and none at the ends, in place: a variable without a value leaves
+// two of them behind.
+func collapseSpaces(text []byte) []byte {
+	out := text[:0]
+	for i, c := range text {
+		if c != ' ' || len(out) > 0 && text[i-1] != ' ' {
+			out = append(out, c)
+		}
+	}
+	if len(out) > 0 && out[len(out)-1] == ' ' {
+		out = out[:len(out)-1]
+	}
+	return out
+}
+
 // collapseASCII is collapse for a clean text, in place. A text in other scripts keeps its inner spaces: encoded-words do.
 func collapseASCII(text []byte) []byte {
 	if isPrintable(text) {

@@ -211,11 +211,10 @@ func (t *Template) appendField(dst []byte, p *piece, s *state, to *Recipient) ([
 		return nil, err
 	}
 	s.clean = appendClean(s.clean[:0], s.text.buf)
-	text := s.clean
 	if p.kind == subjectField {
-		return appendUnstructured(append(dst, "Subject: "...), len("Subject: "), text), nil
+		return appendUnstructured(append(dst, "Subject: "...), len("Subject: "), collapseSpaces(s.clean)), nil
 	}
-	return appendValue(dst, p.name, text)
+	return appendValue(dst, p.name, s.clean)
 }
 
 // render renders a piece's template into the state's text.
