@@ -59,7 +59,7 @@ func refuse(reason Reason, host, format string, args ...any) error {
 
 func forbidden(host string) error {
 	return refuse(ReasonForbiddenAddress, host,
-		"its address is not a public one: serve the file publicly, or have the operator allow the host (FETCH_ALLOW_PRIVATE)")
+		"its address is not a public one: serve the file publicly, or have the operator allow the host (FETCH_ALLOW_HOSTS)")
 }
 
 func temporary(reason Reason, host, format string, args ...any) error {

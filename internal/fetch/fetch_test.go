@@ -298,7 +298,7 @@ func TestGetRefuses(t *testing.T) {
 			fetch.Request{URL: "/metadata"},
 			nil,
 			"ForbiddenAddress 127.0.0.1: it redirects to where nothing is fetched from: 169.254.169.254: its address is not a public one: " +
-				"serve the file publicly, or have the operator allow the host (FETCH_ALLOW_PRIVATE)",
+				"serve the file publicly, or have the operator allow the host (FETCH_ALLOW_HOSTS)",
 		},
 		{
 			"redirect to http",
@@ -316,7 +316,7 @@ func TestGetRefuses(t *testing.T) {
 			"redirect to another port",
 			fetch.Request{URL: "/port"},
 			nil,
-			"ForbiddenHost 127.0.0.1: it redirects to where nothing is fetched from: example.com: the port 6379 is not among those that the operator allows (FETCH_PORTS)",
+			"ForbiddenHost 127.0.0.1: it redirects to where nothing is fetched from: example.com: the port 6379 is not among those that the operator allows (FETCH_ALLOW_PORTS)",
 		},
 		{"redirects without end", fetch.Request{URL: "/loop"}, nil, "Redirects 127.0.0.1: it redirects more than 3 times: name the file's last URL"},
 		{"not found", fetch.Request{URL: "/gone?token=secret"}, nil, "Status 127.0.0.1: the server has no such file (status 404)"},
@@ -341,7 +341,7 @@ func TestGetRefuses(t *testing.T) {
 			"loopback",
 			fetch.Request{URL: "/list.csv"},
 			func(c *fetch.Config) { c.AllowPrivate = nil },
-			"ForbiddenAddress 127.0.0.1: its address is not a public one: serve the file publicly, or have the operator allow the host (FETCH_ALLOW_PRIVATE)",
+			"ForbiddenAddress 127.0.0.1: its address is not a public one: serve the file publicly, or have the operator allow the host (FETCH_ALLOW_HOSTS)",
 		},
 	}
 	for _, test := range tests {

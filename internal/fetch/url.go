@@ -43,7 +43,7 @@ func (p policy) checkURL(u *url.URL) error {
 		return refuse(ReasonInvalidURL, "", "the URL has no host")
 	}
 	if !p.mayAsk(host) {
-		return refuse(ReasonForbiddenHost, host, "the host is not among those that the operator allows (FETCH_HOSTS)")
+		return refuse(ReasonForbiddenHost, host, "the host is not among those that the operator allows (FETCH_ONLY_HOSTS)")
 	}
 	port := defaultPort
 	if text := u.Port(); text != "" {
@@ -53,7 +53,7 @@ func (p policy) checkURL(u *url.URL) error {
 		}
 	}
 	if !slices.Contains(p.ports, port) {
-		return refuse(ReasonForbiddenHost, host, "the port %d is not among those that the operator allows (FETCH_PORTS)", port)
+		return refuse(ReasonForbiddenHost, host, "the port %d is not among those that the operator allows (FETCH_ALLOW_PORTS)", port)
 	}
 	return p.checkHost(host)
 }
