@@ -139,6 +139,13 @@ func endsTheSame(t *testing.T, prepare func(*testing.T, *world) client.ObjectKey
 	}
 }
 
+func annotated(name, value string) func(*testing.T, *world, client.ObjectKey) {
+	return func(t *testing.T, w *world, key client.ObjectKey) {
+		t.Helper()
+		w.annotate(t, key, name, value)
+	}
+}
+
 func deleted(t *testing.T, w *world, key client.ObjectKey) {
 	t.Helper()
 	w.remove(t, key)
@@ -218,6 +225,50 @@ func TestKilledAtAnyPointOfALife(t *testing.T) {
 			},
 		},
 		{
+			name: "shut down before it was written",
+			prepare: func(t *testing.T, w *world) client.ObjectKey {
+				t.Helper()
+				return w.apply(t, kubetest.NewCampaign(w.namespace, "launch").WithJobSize(2).
+					WithInline("ada@example.com", "bob@example.com", "cid@example.com").Obj())
+			},
+			act: edited(shutdown),
+			want: outcome{
+				Rows: all("cancelled"), Ready: "False Cancelled", Progress: "3/3", EndReason: campaign.EndCancelled,
+				Control: campaign.Control{Suspended: true},
+			},
+		},
+		{
+			name: "on hold", prepare: applied(), act: annotated(v1alpha1.AnnotationHold, "ana: the price is wrong"),
+			want: outcome{Rows: all("pending"), Ready: "True Held", Progress: "0/3", Control: campaign.Control{Suspended: true}},
+		},
+		{
+			name: "resumed after too many failed", act: annotated(v1alpha1.AnnotationResumeAt, "1"),
+			prepare: func(t *testing.T, w *world) client.ObjectKey {
+				t.Helper()
+				key := applied(func(c *v1alpha1.EmailCampaign) {
+					c.Spec.AbortPolicy = &v1alpha1.AbortPolicy{MinSample: new(int32(1))}
+				})(t, w)
+				w.deliverJob(t, w.namespace+"/launch", 0, campaign.Result{State: campaign.StateBounced, Code: 550, Category: "BadMailbox"})
+				w.mustSettle(t, key)
+				return key
+			},
+			want: outcome{
+				Rows:   []string{"ada@example.com: bounced", "bob@example.com: bounced", "cid@example.com: pending"},
+				Queued: []string{""}, Ready: "True Sending", Progress: "2/3",
+			},
+		},
+		{
+			name: "doubts sent again after the end", act: annotated(v1alpha1.AnnotationResolveInDoubt, "Resend@1"),
+			prepare: func(t *testing.T, w *world) client.ObjectKey {
+				t.Helper()
+				key := applied()(t, w)
+				w.deliver(t, w.namespace+"/launch", func(string) campaign.Result { return campaign.Result{State: campaign.StateInDoubt} })
+				w.mustSettle(t, key)
+				return key
+			},
+			want: outcome{Rows: all("pending"), Queued: []string{"", ""}, Ready: "True Sending", Progress: "0/3"},
+		},
+		{
 			name: "deleted", prepare: applied(),
 			act:  deleted,
 			want: outcome{Rows: all("cancelled"), EndReason: campaign.EndDeleted},
@@ -243,10 +294,7 @@ func TestKilledAtAnyPointOfALife(t *testing.T) {
 				w.now = w.now.Add(time.Minute)
 				return key
 			},
-			act: func(t *testing.T, w *world, key client.ObjectKey) {
-				t.Helper()
-				w.annotate(t, key, v1alpha1.AnnotationRetryFailedAt, "1")
-			},
+			act: annotated(v1alpha1.AnnotationRetryFailedAt, "1"),
 			want: outcome{
 				Rows:   []string{"ada@example.com: accepted", "bob@example.com: pending", "cid@example.com: accepted"},
 				Queued: []string{""}, Ready: "True Sending", Progress: "2/3",
