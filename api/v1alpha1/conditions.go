@@ -14,6 +14,10 @@ const (
 	ReasonAccepted = "Accepted"
 	// ReasonInvalidSpec (False): the message can't be sent as it is declared.
 	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonInvalidTemplate (False): a template is broken, or a recipient lacks a variable of it.
+	ReasonInvalidTemplate = "InvalidTemplate"
+	// ReasonFetchFailed (False): what a urlRef names could not be fetched, or is not what it should be; fetched again.
+	ReasonFetchFailed = "FetchFailed"
 	// ReasonInvalidRecipients (False): the list can't be read, or holds nobody that can be mailed.
 	ReasonInvalidRecipients = "InvalidRecipients"
 	// ReasonConfigMapNotFound (False): the ConfigMap of spec.recipients.configMapKeyRef does not exist.
@@ -122,6 +126,8 @@ const (
 
 	// ReasonMaterializing (False): recipients are being written, or jobs put into the queue.
 	ReasonMaterializing = "Materializing"
+	// ReasonPlanned (True): a dry run is done; status.plan has the result.
+	ReasonPlanned = "Planned"
 	// ReasonSending (True under HandedOff, False under Completed): workers have recipients to try now.
 	ReasonSending = "Sending"
 	// ReasonDeferred (as Sending): every recipient that has not ended waits for its next attempt, the first of them until
@@ -164,6 +170,7 @@ const (
 	EventSendingStarted         = "SendingStarted"         // a worker took up the first recipient
 	EventSendingSuspended       = "SendingSuspended"       // spec.suspend became true, or somebody holds the campaign
 	EventSendingResumed         = "SendingResumed"         // what suspended the campaign is gone
+	EventCampaignPlanned        = "CampaignPlanned"        // a dry run is done
 	EventCampaignScheduled      = "CampaignScheduled"      // it waits for its start, or for a window
 	EventRetryRequested         = "RetryRequested"         // somebody had failed recipients tried again
 	EventInDoubtResolved        = "InDoubtResolved"        // somebody decided what became of those in doubt

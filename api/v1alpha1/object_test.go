@@ -30,6 +30,10 @@ func TestDefaults(t *testing.T) {
 	want.Spec.OnConflict = v1alpha1.ConflictAdopt
 	want.Spec.Suspend = new(false)
 	want.Spec.Shutdown = v1alpha1.ShutdownNone
+	want.Spec.Mode = v1alpha1.ModeSend
+	want.Spec.Category = v1alpha1.CategoryMarketing
+	want.Spec.Suppression = v1alpha1.SuppressionEnforce
+	want.Spec.Message.Engine = v1alpha1.EngineNone
 	want.Spec.AbortPolicy = &v1alpha1.AbortPolicy{
 		MinSample: new(int32(100)), MaxHardBouncePercent: new(int32(5)), MaxFailedPercent: new(int32(20)), Action: v1alpha1.AbortPause,
 	}

@@ -14,8 +14,8 @@ const (
 	FormatLines RecipientFormat = "Lines"
 )
 
-// RecipientSource says where the list is; exactly one of inline, configMapKeyRef and secretKeyRef is set.
-// +kubebuilder:validation:XValidation:rule="[has(self.inline), has(self.configMapKeyRef), has(self.secretKeyRef)].filter(x, x).size() == 1",message="spec.recipients must have exactly one of inline, configMapKeyRef and secretKeyRef"
+// RecipientSource says where the list is; exactly one of inline, configMapKeyRef, secretKeyRef and urlRef is set.
+// +kubebuilder:validation:XValidation:rule="[has(self.inline), has(self.configMapKeyRef), has(self.secretKeyRef), has(self.urlRef)].filter(x, x).size() == 1",message="spec.recipients must have exactly one of inline, configMapKeyRef, secretKeyRef and urlRef"
 // +kubebuilder:validation:MinProperties=1
 type RecipientSource struct {
 	// inline is the list itself, at most 500 entries. Whoever may read the object may read the addresses; prefer
@@ -34,7 +34,11 @@ type RecipientSource struct {
 	// +optional
 	SecretKeyRef *SecretKeyReference `json:"secretKeyRef,omitempty"`
 
-	// format is how the list in the ConfigMap or Secret is written: CSV (with a header line), JSONLines (an object a
+	// urlRef is where the list is fetched from, once. It is for lists that are too large for a Secret: up to millions.
+	// +optional
+	URLRef *URLReference `json:"urlRef,omitempty"`
+
+	// format is how the list in the ConfigMap, in the Secret or at the URL is written: CSV (with a header line), JSONLines (an object a
 	// line) or Lines (an address a line). It has no meaning for inline.
 	// +optional
 	// +default="CSV"
@@ -63,6 +67,23 @@ type InlineRecipient struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_.-]{0,63}$'))",message="spec.recipients.inline.variables must have names of letters, digits and _.- that begin with a letter or _ and have at most 64 characters"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 1024)",message="spec.recipients.inline.variables must have values of at most 1024 characters"
 	Variables map[string]string `json:"variables,omitempty"`
+}
+
+// URLReference names a file on the web. It is fetched over https from public addresses only, unless the operator is
+// configured otherwise (FETCH_ALLOW_HOSTS).
+type URLReference struct {
+	// url is where the file is: https, without user name. It may be compressed with gzip.
+	// +required
+	// +kubebuilder:validation:MinLength=9
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@ ]+([/?#][^ ]*)?$')",message="urlRef.url must be an https URL without user name and spaces"
+	URL string `json:"url,omitempty"`
+
+	// sha256 is the SHA-256 of the file as it is served, in hex. With it, another file is refused.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="urlRef.sha256 must be 64 hexadecimal digits in lower case"
+	SHA256 string `json:"sha256,omitempty"`
 }
 
 // ConfigMapKeyReference names a key of a ConfigMap in the campaign's namespace.

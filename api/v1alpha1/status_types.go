@@ -108,6 +108,10 @@ type EmailCampaignStatus struct {
 	// +kubebuilder:validation:MaxItems=10
 	Failures []FailureCount `json:"failures,omitempty"`
 
+	// plan is what a dry run came to.
+	// +optional
+	Plan *Plan `json:"plan,omitempty"`
+
 	// list tells what reading the list came to.
 	// +optional
 	List *ListSummary `json:"list,omitempty"`

@@ -35,6 +35,51 @@ type Content struct {
 	Text    string            `json:"text,omitempty"`
 	HTML    string            `json:"html,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"`
+	// Mustache says that subject, bodies and the values of headers are templates.
+	Mustache bool `json:"mustache,omitempty"`
+	// DeriveText adds a text body, made of HTML, where Text is empty.
+	DeriveText  bool         `json:"deriveText,omitempty"`
+	Attachments []Attachment `json:"attachments,omitempty"`
+	// AutoSubmitted marks mails that answer what the recipient did (RFC 3834).
+	AutoSubmitted bool `json:"autoSubmitted,omitempty"`
+	// ListID is the identifier of the list (RFC 2919), and what unsubscribing is from; empty for none.
+	ListID string `json:"listID,omitempty"`
+	// Unsubscribe says how recipients unsubscribe.
+	Unsubscribe Unsubscribe `json:"unsubscribe,omitzero"`
+	// Suppress has recipients left out that are on the suppression list.
+	Suppress bool `json:"suppress,omitempty"`
+}
+
+// Attachment is a file that comes with every mail.
+type Attachment struct {
+	Name        string `json:"name"`
+	ContentType string `json:"contentType"`
+	// ContentID makes an image of the HTML out of it; empty for a file.
+	ContentID string `json:"contentID,omitempty"`
+	Data      []byte `json:"data"`
+}
+
+// Unsubscribe says how recipients unsubscribe; the zero value is not at all.
+type Unsubscribe struct {
+	// Managed: at Cartero's own address.
+	Managed bool `json:"managed,omitempty"`
+	// URLVariable names the variable with the recipient's own https URL.
+	URLVariable string `json:"urlVariable,omitempty"`
+	// Mailto is an address that takes unsubscribing mails.
+	Mailto string `json:"mailto,omitempty"`
+}
+
+// Mail is what package compose compiles.
+func (c Content) Mail() mail.Content {
+	attachments := make([]mail.Attachment, len(c.Attachments))
+	for i, a := range c.Attachments {
+		attachments[i] = mail.Attachment{Name: a.Name, ContentType: a.ContentType, ContentID: a.ContentID, Data: a.Data}
+	}
+	return mail.Content{
+		From: c.From, ReplyTo: c.ReplyTo, Subject: c.Subject, Text: c.Text, HTML: c.HTML, Headers: c.Headers,
+		Mustache: c.Mustache, DeriveText: c.DeriveText, Attachments: attachments, ListID: c.ListID,
+		AutoSubmitted: c.AutoSubmitted, OneClick: c.Unsubscribe.Managed || c.Unsubscribe.URLVariable != "",
+	}
 }
 
 // Hash identifies the content: SHA-256 over its JSON, in hex.
