@@ -65,6 +65,7 @@ func runEmbedded(ctx context.Context, c cli) (err error) {
 }
 
 func (s *embeddedSettings) run(ctx context.Context, c cli) (err error) {
+	leaveRoom()
 	p, ctx := newProcess(ctx, c.stderr, s.telemetry, &s.database, &s.redis, &s.smtp, &s.facade)
 	s.chooseSender(p)
 	db, queue, closeBoth, err := openBackends(ctx, s.database, s.redis, s.queue, openQueue)

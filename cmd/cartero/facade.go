@@ -40,6 +40,7 @@ func runFacade(ctx context.Context, c cli) (err error) {
 	if err != nil {
 		return err
 	}
+	leaveRoom()
 	p, ctx := newProcess(ctx, c.stderr, t, &database, &s.redis, &s.smtp, &o)
 	db, queue, closeBoth, err := openBackends(ctx, database, s.redis, queueOpt, openProducer)
 	if err != nil {

@@ -30,7 +30,6 @@ type process struct {
 
 // newProcess sets up the log of a command. The group's context ends with the first part that fails.
 func newProcess(ctx context.Context, stderr io.Writer, t options.Telemetry, areas ...options.Area) (*process, context.Context) {
-	leaveRoom()
 	redactor := telemetry.NewRedactor(options.Secrets(areas...)...)
 	logger := telemetry.NewLogger(stderr, t.Level, t.LogFormat == options.LogJSON, redactor)
 	telemetry.InstallKlog(logger)
