@@ -3,6 +3,7 @@ package fetch
 import (
 	"errors"
 	"net/netip"
+	"net/url"
 	"testing"
 )
 
@@ -144,6 +145,36 @@ func TestCheck(t *testing.T) {
 			t.Errorf("Check(%q) = %v, want %q", test.url, err, test.want)
 		}
 	}
+}
+
+func FuzzCheck(f *testing.F) {
+	for _, seed := range []string{
+		"https://lists.example.com/news.csv?signature=secret", "https://user:secret@example.com/", "https://127.1/", "https://[::ffff:10.0.0.1]:443/",
+		"https://example.com:6379/", "HTTPS://EXAMPLE.com.", "https://0x7f.1", "https://[fe80::1%25en0]/", "https:/\\example.com", "//example.com",
+	} {
+		f.Add(seed)
+	}
+	client, err := New(Config{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		err := client.Check(text)
+		if err != nil {
+			own, ok := errors.AsType[*Error](err)
+			if !ok || own.Temporary || own.Reason == "" {
+				t.Fatalf("Check(%q) = %v", text, err)
+			}
+			return
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "https" || u.User != nil || u.Port() != "" && u.Port() != "443" {
+			t.Fatalf("Check(%q) lets it through: %+v, %v", text, u, err)
+		}
+		if address, err := netip.ParseAddr(u.Hostname()); err == nil && (!public(address) || address.Is4In6()) {
+			t.Fatalf("Check(%q) lets %s through", text, address)
+		}
+	})
 }
 
 func TestConfig(t *testing.T) {
