@@ -22,7 +22,7 @@ func TestCreate_Source(t *testing.T) {
 	format := func(format v1alpha1.RecipientFormat) func(*v1alpha1.EmailCampaign) {
 		return recipients(v1alpha1.RecipientSource{ConfigMapKeyRef: configMap, Format: format})
 	}
-	const exactlyOne = "spec.recipients must have exactly one of inline, configMapKeyRef and secretKeyRef"
+	const exactlyOne = "spec.recipients must have exactly one of inline, configMapKeyRef, secretKeyRef and urlRef"
 	runCreate(t, []campaignCase{
 		{name: "inline", mutate: recipients(v1alpha1.RecipientSource{Inline: inline})},
 		{name: "inline with a format", mutate: recipients(v1alpha1.RecipientSource{Inline: inline, Format: v1alpha1.FormatLines})},

@@ -123,7 +123,7 @@ func TestCreate_Message(t *testing.T) {
 		{name: "HTML only", mutate: body("", "<p>News</p>")},
 		{name: "text and HTML", mutate: body("News", "<p>News</p>")},
 		{name: "largest bodies", mutate: body(strings.Repeat("t", 131072), strings.Repeat("h", 131072))},
-		{name: "no body", mutate: body("", ""), wantErr: "spec.message needs a body: set text, html, or both"},
+		{name: "no body", mutate: body("", ""), wantErr: "spec.message needs a body: set text or textFrom, html or htmlFrom, or both"},
 		{name: "text too long", mutate: body(strings.Repeat("t", 131073), ""), wantErr: "spec.message.text: Too long"},
 		{name: "HTML too long", mutate: body("", strings.Repeat("h", 131073)), wantErr: "spec.message.html: Too long"},
 		{
