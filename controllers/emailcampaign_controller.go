@@ -72,7 +72,8 @@ type EmailCampaignReconciler struct {
 
 	refused refusals
 
-	writes statusWrites
+	writes   statusWrites
+	followed followed
 }
 
 // Options tune the controller.

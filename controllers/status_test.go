@@ -399,7 +399,7 @@ func TestNextLoop(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := nextLoop(tc.given.scope, tc.err)
+			got, err := nextLoop(tc.given.scope, tc.err, progressInterval)
 			if got != tc.want || !errors.Is(err, tc.wantErr) {
 				t.Errorf("got %v, %v; want %v, %v", got, err, tc.want, tc.wantErr)
 			}
