@@ -25,9 +25,10 @@ var takeScript = redis.NewScript(takeSource)
 const (
 	// horizon is how far away a turn may be that is handed out, and how long the last of several comes after the first.
 	horizon = time.Second
-	// grace is by how much a turn may be late without being lost, so that a rate is reached although work takes time; where
-	// turns are farther apart than that, it is the time between two, a second at most.
-	grace = 50 * time.Millisecond
+	// A turn may be late by some others without being lost, so that a rate is reached although work takes time: at least by
+	// minGrace, and at most by maxGrace.
+	lateTurns          = 5
+	minGrace, maxGrace = 50 * time.Millisecond, time.Second
 	// rateKept is how long a rate that nobody asks for is remembered.
 	rateKept = 10 * time.Minute
 )
@@ -64,7 +65,7 @@ func (r *Rates) Of(name string, messages int, period time.Duration, burst int) *
 			client: r.client, worker: r.worker, key: key + ":next", workers: key + ":workers",
 			every: max(period/time.Duration(messages), 1), micros: float64(period.Microseconds()) / float64(messages),
 			early: time.Duration(float64(period) / float64(messages) * float64(max(burst, 1)-1)),
-			late:  min(max(grace, period/time.Duration(messages)), time.Second),
+			late:  min(max(lateTurns*period/time.Duration(messages), minGrace), maxGrace),
 			turn:  make(chan struct{}, 1),
 		}
 		r.known[key] = rate
@@ -94,6 +95,7 @@ type Rate struct {
 	others  int       // how many workers there are, this one included; 0 before Redis was reached
 	booked  time.Time // until when turns are handed out, as far as this worker knows
 	aloneTo time.Time // until when this worker has used its share of a time without Redis; zero if there was none
+	back    bool      // Redis answered again, and aloneTo has yet to come
 	retryAt time.Time // when Redis, which did not answer, is asked again
 
 	mu sync.Mutex
@@ -157,7 +159,7 @@ func (r *Rate) next(ctx context.Context, n int) (turns, time.Duration) {
 		if r.aloneTo.IsZero() && r.others > 1 { // the others may have turns that this worker does not know of
 			r.aloneTo = now.Add(2 * horizon)
 		}
-		r.retryAt = now.Add(retryPause)
+		r.retryAt, r.back = now.Add(retryPause), false
 	}
 	return r.alone(n, time.Now())
 }
@@ -183,11 +185,11 @@ func (r *Rate) fromLeft(n int, now time.Time) turns {
 // reserve books up to n turns, or what comes within a batch if that is more. If the first is too far away, it books none
 // and returns how long it is until then.
 func (r *Rate) reserve(ctx context.Context, n int) (time.Duration, error) {
-	var notBefore time.Duration
+	var left, notBefore time.Duration
 	if !r.aloneTo.IsZero() { // what was sent without Redis counts as sent, bursts too
-		left := time.Until(r.aloneTo)
-		if r.others > 1 && left > -retryPause {
-			left = max(left, retryPause) // until then the others have noticed as well
+		left = time.Until(r.aloneTo)
+		if !r.back && r.others > 1 && left > -retryPause-horizon { // until then the others have noticed, and sent what they had
+			left = max(left, retryPause+horizon)
 		}
 		notBefore = max(left+r.early, 0)
 	}
@@ -205,7 +207,12 @@ func (r *Rate) reserve(ctx context.Context, n int) (time.Duration, error) {
 		n: int(integer(values[0])), first: now.Add(wait), every: r.every, obtained: now,
 		after: integer(values[2]), before: integer(values[3]),
 	}
-	r.left, r.others, r.aloneTo = got, max(int(integer(values[4])), 1), time.Time{}
+	r.left, r.others = got, max(int(integer(values[4])), 1)
+	if r.back = got.n == 0 && !r.aloneTo.IsZero(); r.back {
+		r.aloneTo = now.Add(left)
+	} else {
+		r.aloneTo = time.Time{}
+	}
 	r.booked = later(got.first.Add(time.Duration(got.n)*r.every), r.booked)
 	return wait, nil
 }
