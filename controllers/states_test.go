@@ -115,11 +115,11 @@ func keepsState(t *testing.T, name string, object *v1alpha1.EmailCampaign) {
 	}
 	file := filepath.Join(gitOpsStates, strings.NewReplacer(" ", "-", ",", "").Replace(name)+".yaml")
 	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil { //nolint:gosec // everybody may read it
+		if err := os.WriteFile(file, got, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(file) //nolint:gosec // of this repository
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatalf("%v; go test ./controllers -short -run 'TestStates|TestConditions' -update writes it", err)
 	}
