@@ -21,22 +21,23 @@ import (
 
 // all is every area of settings, as a command that takes them all would have it.
 type all struct {
-	Database  options.Database
-	Redis     options.Redis
-	Queue     options.Queue
-	Sender    options.Sender
-	SMTP      options.SMTP
-	Worker    options.Worker
-	Outbox    options.Outbox
-	Facade    options.Facade
-	Embedded  options.Embedded
-	Operator  options.Operator
-	Telemetry options.Telemetry
+	Database    options.Database
+	Redis       options.Redis
+	Queue       options.Queue
+	Sender      options.Sender
+	SMTP        options.SMTP
+	Worker      options.Worker
+	Outbox      options.Outbox
+	Facade      options.Facade
+	Unsubscribe options.Unsubscribe
+	Embedded    options.Embedded
+	Operator    options.Operator
+	Telemetry   options.Telemetry
 }
 
 func (a *all) command() options.Command {
 	return options.Command{Name: "everything", Summary: "Does everything.", Areas: []options.Area{
-		&a.Database, &a.Redis, &a.Queue, &a.Sender, &a.SMTP, &a.Worker, &a.Outbox, &a.Facade, &a.Embedded, &a.Operator, &a.Telemetry,
+		&a.Database, &a.Redis, &a.Queue, &a.Sender, &a.SMTP, &a.Worker, &a.Outbox, &a.Facade, &a.Unsubscribe, &a.Embedded, &a.Operator, &a.Telemetry,
 	}}
 }
 
