@@ -54,7 +54,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="self.mode != 'External' || has(self.urlVariable) || has(self.mailto)",message="spec.unsubscribe.mode External needs urlVariable, mailto, or both"
 // +kubebuilder:validation:XValidation:rule="self.mode == 'External' || !has(self.urlVariable)",message="spec.unsubscribe.urlVariable is for mode External only"
 type Unsubscribe struct {
-	// mode: Managed, by a page of Cartero's; External, by a URL in each recipient's variables; None, not at all.
+	// mode says how: Managed, by a page of Cartero's; External, by a URL in each recipient's variables; None, not at all.
 	// +optional
 	// +default="Managed"
 	Mode UnsubscribeMode `json:"mode,omitempty"`
@@ -89,7 +89,7 @@ type Plan struct {
 	// +kubebuilder:validation:Minimum=0
 	Recipients int64 `json:"recipients"`
 
-	// duplicates, invalid and suppressed would not.
+	// duplicates are entries that were dropped because their address was in the list already.
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	Duplicates int64 `json:"duplicates"`
@@ -124,6 +124,7 @@ type Plan struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
+	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=512
 	Warnings []string `json:"warnings,omitempty"`
 }

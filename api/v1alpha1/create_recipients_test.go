@@ -69,8 +69,8 @@ func TestCreate_References(t *testing.T) {
 	}
 	for _, k := range kinds {
 		path := "spec.recipients." + k.field
-		badName := fmt.Sprintf("%s.name must be the name of a %s", path, k.kind)
-		badKey := fmt.Sprintf("%s.key must be a key of a %s", path, k.kind)
+		badName := fmt.Sprintf("%s.name must be the name of a %s", k.field, k.kind)
+		badKey := fmt.Sprintf("%s.key must be a key of a %s", k.field, k.kind)
 		add := func(name, object, key, wantErr string) {
 			cases = append(cases, campaignCase{
 				name: k.kind + " " + name, mutate: recipients(k.source(object, key)), wantErr: wantErr,

@@ -88,6 +88,7 @@ const (
 
 // BodySource says where a body is; exactly one of its fields is set. It is read once.
 // +kubebuilder:validation:XValidation:rule="has(self.configMapKeyRef) != has(self.secretKeyRef)",message="a body must come from exactly one of configMapKeyRef and secretKeyRef"
+// +kubebuilder:validation:MinProperties=1
 type BodySource struct {
 	// configMapKeyRef is the key of a ConfigMap of this namespace that holds the body.
 	// +optional
@@ -111,6 +112,7 @@ type Attachment struct {
 
 	// contentType is the media type, such as application/pdf; neither multipart nor message.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=127
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*$')",message="spec.message.attachments.contentType must be a media type, such as application/pdf"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('(?i)^(multipart|message)/')",message="spec.message.attachments.contentType must be neither multipart nor message"

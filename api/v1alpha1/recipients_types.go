@@ -81,6 +81,7 @@ type URLReference struct {
 
 	// sha256 is the SHA-256 of the file as it is served, in hex. With it, another file is refused.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="urlRef.sha256 must be 64 hexadecimal digits in lower case"
 	SHA256 string `json:"sha256,omitempty"`
@@ -92,14 +93,14 @@ type ConfigMapKeyReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="spec.recipients.configMapKeyRef.name must be the name of a ConfigMap: lower-case letters, digits, - and ."
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="configMapKeyRef.name must be the name of a ConfigMap: lower-case letters, digits, - and ."
 	Name string `json:"name,omitempty"`
 
 	// key is the key in the data of the ConfigMap.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="spec.recipients.configMapKeyRef.key must be a key of a ConfigMap: letters, digits and -._"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="configMapKeyRef.key must be a key of a ConfigMap: letters, digits and -._"
 	Key string `json:"key,omitempty"`
 }
 
@@ -109,13 +110,13 @@ type SecretKeyReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="spec.recipients.secretKeyRef.name must be the name of a Secret: lower-case letters, digits, - and ."
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="secretKeyRef.name must be the name of a Secret: lower-case letters, digits, - and ."
 	Name string `json:"name,omitempty"`
 
 	// key is the key in the data of the Secret.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="spec.recipients.secretKeyRef.key must be a key of a Secret: letters, digits and -._"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="secretKeyRef.key must be a key of a Secret: letters, digits and -._"
 	Key string `json:"key,omitempty"`
 }
