@@ -57,6 +57,10 @@ type EmailCampaignReconciler struct {
 	DefaultFrom mail.Address
 	// MixedWorkers tells that Node workers share the queue: campaigns that they can't mail as declared are refused.
 	MixedWorkers bool
+	// ManagedUnsubscribe tells that the engine has an address where recipients unsubscribe (UNSUBSCRIBE_URL).
+	ManagedUnsubscribe bool
+	// Fetcher gets what urlRef names; without it, such campaigns are refused.
+	Fetcher Fetcher
 	// NoProgressAfter is how long nobody may end while workers should be sending, before status says so; 0 means
 	// DefaultNoProgressAfter.
 	NoProgressAfter time.Duration

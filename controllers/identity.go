@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/fetch"
 	"github.com/cartero-mail/cartero/internal/recipients"
 )
 
@@ -83,7 +85,7 @@ func (s *scope) upToDate() bool {
 		return false
 	}
 	inline := s.object.Spec.Recipients.Inline
-	return s.draft("").SameContent(*s.record) && s.record.JobSize == jobSize(s.object) &&
+	return (s.elsewhere() || s.draft("").SameContent(*s.record)) && s.record.JobSize == jobSize(s.object) &&
 		(inline == nil || inlineSource(inline).hash == s.record.ListHash)
 }
 
@@ -110,12 +112,12 @@ func (s *scope) draft(listHash string) campaign.Draft {
 		Key:           s.key,
 		Origin:        campaign.OriginKubernetes,
 		Content:       s.content,
-		DefaultSender: s.defaultSender,
-		ListHash:      listHash,
-		JobSize:       jobSize(s.object),
-		Control:       s.control,
-		CreatedAt:     s.object.CreationTimestamp.Time, // tells the object that opened the campaign from one that adopts it
-		Owner:         s.id(),
+		DefaultSender: s.defaultSender, DefaultUnsubscribe: s.defaultUnsubscribe,
+		ListHash:  listHash,
+		JobSize:   jobSize(s.object),
+		Control:   s.control,
+		CreatedAt: s.object.CreationTimestamp.Time, // tells the object that opened the campaign from one that adopts it
+		Owner:     s.id(),
 	}
 }
 
@@ -124,11 +126,19 @@ func (r *EmailCampaignReconciler) load(ctx context.Context, s *scope) error {
 	if s.sealed() && !s.ours() && s.object.Spec.OnConflict == v1alpha1.ConflictFail {
 		return taken(s)
 	}
+	if err := r.resolveMessage(ctx, s); err != nil {
+		return err
+	}
 	source, err := r.openSource(ctx, s.object)
 	if err != nil {
 		return err
 	}
-	totals, err := source.check(ctx)
+	return errors.Join(r.loadFrom(ctx, s, source), source.Close())
+}
+
+// loadFrom checks the list, and the message for everybody in it, before it is written.
+func (r *EmailCampaignReconciler) loadFrom(ctx context.Context, s *scope, source source) error {
+	totals, err := source.check(ctx, s.checkRecipient)
 	if err == nil && totals.Recipients == 0 {
 		err = campaign.ErrNoRecipients
 	}
@@ -215,6 +225,8 @@ func begun() error {
 // loadError says what an error of reading or writing the list means for the user.
 func (r *EmailCampaignReconciler) loadError(s *scope, totals campaign.Totals, err error) error {
 	syntax, isSyntax := errors.AsType[*recipients.SyntaxError](err)
+	template, isTemplate := errors.AsType[*templateError](err)
+	read, isRead := errors.AsType[*fetch.Error](err)
 	switch {
 	case err == nil:
 		return nil
@@ -232,6 +244,14 @@ func (r *EmailCampaignReconciler) loadError(s *scope, totals campaign.Totals, er
 	case errors.Is(err, campaign.ErrSourceChanged):
 		return &stalledError{reason: v1alpha1.ReasonSourceChanged, recheckAfter: recheckSource, err: errors.New(
 			"the message or the recipients changed while they were being written; nothing was sent, and they are written anew")}
+	case isTemplate:
+		return &stalledError{
+			reason: v1alpha1.ReasonInvalidTemplate, recheckAfter: soonerRecheck(recheckMessage(s.object), recheckOf(s.object)),
+			err: fmt.Errorf("the message can't be made for %s %d of %s: %w", entryName(s.object), template.line, sourceName(s.object), template),
+		}
+	case isRead:
+		return &stalledError{reason: v1alpha1.ReasonFetchFailed, recheckAfter: refetchLater, err: fmt.Errorf(
+			"spec.recipients.urlRef can't be read: %w", read)}
 	case isSyntax:
 		return &stalledError{reason: v1alpha1.ReasonInvalidRecipients, recheckAfter: recheckOf(s.object), err: fmt.Errorf(
 			"%s can't be read: %w", sourceName(s.object), syntax)}
@@ -241,4 +261,27 @@ func (r *EmailCampaignReconciler) loadError(s *scope, totals campaign.Totals, er
 	default:
 		return r.databaseError(err)
 	}
+}
+
+// entryName is what a line of the list is called.
+func entryName(object *v1alpha1.EmailCampaign) string {
+	if object.Spec.Recipients.Inline != nil {
+		return "entry"
+	}
+	return "line"
+}
+
+// soonerRecheck is the sooner of two times to look again, where 0 is never.
+func soonerRecheck(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// elsewhere reports whether parts of the message are not in the object. They may change there once the campaign is sealed,
+// which means nothing for it.
+func (s *scope) elsewhere() bool {
+	message := s.object.Spec.Message
+	return message.TextFrom != nil || message.HTMLFrom != nil || len(message.Attachments) > 0
 }

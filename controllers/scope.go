@@ -10,6 +10,7 @@ import (
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail/compose"
 	"github.com/cartero-mail/cartero/internal/schedule"
 )
 
@@ -24,12 +25,14 @@ type scope struct {
 	record *campaign.Record // set by lookUp, and by each step that changes the campaign; nil while the ledger has none
 	owner  bool             // set by own, and by materialize: this object steers the campaign; others that have its key follow it
 
-	content       campaign.Content   // set by acceptSpec
-	defaultSender bool               // set by acceptSpec: the content's sender is the operator's default
-	schedule      *schedule.Schedule // set by acceptSpec: when the campaign may send; nil if the spec was not accepted
-	control       campaign.Control   // set by acceptSpec: what is wanted, spec.suspend and the hold annotation included
-	idle          time.Duration      // set by acceptSpec: what Record.Idle has to be
-	deadline      *time.Time         // set by acceptSpec: when spec.activeDeadlineSeconds ends the campaign; nil for never, and while it is suspended
+	content            campaign.Content   // set by acceptSpec, and completed by resolveMessage with what is in ConfigMaps, in Secrets and on the web
+	defaultSender      bool               // set by acceptSpec: the content's sender is the operator's default
+	template           *compose.Template  // set by resolveMessage: the content, compiled
+	defaultUnsubscribe bool               // set by acceptSpec: the spec does not say how recipients unsubscribe
+	schedule           *schedule.Schedule // set by acceptSpec: when the campaign may send; nil if the spec was not accepted
+	control            campaign.Control   // set by acceptSpec: what is wanted, spec.suspend and the hold annotation included
+	idle               time.Duration      // set by acceptSpec: what Record.Idle has to be
+	deadline           *time.Time         // set by acceptSpec: when spec.activeDeadlineSeconds ends the campaign; nil for never, and while it is suspended
 
 	accepted bool            // set by materialize: the sealed campaign is what this generation asks for
 	enqueued bool            // set by enqueue: every due job is in the queue

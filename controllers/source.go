@@ -9,14 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/fetch"
 	"github.com/cartero-mail/cartero/internal/recipients"
 )
 
@@ -26,19 +24,45 @@ type source struct {
 	hash string
 	// open returns the list from its beginning.
 	open func() *recipients.List
+	// close gives back what the list takes; nil for nothing.
+	close func() error
 }
 
-// openSource reads the list that spec.recipients names. A ConfigMap or Secret is at most 1 MiB, so it is read as a whole.
+// Close gives back what the list takes. It can't be read any more.
+func (s source) Close() error {
+	if s.close == nil {
+		return nil
+	}
+	return s.close()
+}
+
+// openSource reads the list that spec.recipients names. A ConfigMap or Secret is at most 1 MiB, so it is read as a whole;
+// a file from the web goes to the disk first.
 func (r *EmailCampaignReconciler) openSource(ctx context.Context, object *v1alpha1.EmailCampaign) (source, error) {
 	spec := object.Spec.Recipients
-	if spec.Inline != nil {
+	format := recipients.Format(spec.Format)
+	switch {
+	case spec.Inline != nil:
 		return inlineSource(spec.Inline), nil
+	case spec.URLRef != nil:
+		file, err := r.fetch(ctx, "spec.recipients.urlRef", fetch.Request{URL: spec.URLRef.URL, SHA256: spec.URLRef.SHA256, Gunzip: true})
+		if err != nil {
+			return source{}, err
+		}
+		return source{
+			hash:  hashOf([]byte(spec.Format), []byte("sha256"), []byte(file.ContentSHA256())),
+			open:  func() *recipients.List { return recipients.New(file.Open(), format) },
+			close: file.Close,
+		}, nil
 	}
-	data, err := r.readSource(ctx, object)
+	ref, found := referTo("spec.recipients", spec.ConfigMapKeyRef, spec.SecretKeyRef)
+	if !found { // the schema wants exactly one source
+		return source{}, invalidSpec("spec.recipients needs one of inline, configMapKeyRef, secretKeyRef and urlRef")
+	}
+	data, err := r.read(ctx, object.Namespace, ref)
 	if err != nil {
 		return source{}, err
 	}
-	format := recipients.Format(spec.Format)
 	return source{
 		hash: hashOf([]byte(spec.Format), data),
 		open: func() *recipients.List { return recipients.New(bytes.NewReader(data), format) },
@@ -60,77 +84,41 @@ func inlineSource(inline []v1alpha1.InlineRecipient) source {
 	}
 }
 
-// readSource returns the bytes under the key of the ConfigMap or Secret.
-func (r *EmailCampaignReconciler) readSource(ctx context.Context, object *v1alpha1.EmailCampaign) ([]byte, error) {
-	if ref := object.Spec.Recipients.ConfigMapKeyRef; ref != nil {
-		configMap := &corev1.ConfigMap{}
-		key := client.ObjectKey{Namespace: object.Namespace, Name: ref.Name}
-		if err := r.Reader.Get(ctx, key, configMap); err != nil {
-			return nil, readError(err, object, v1alpha1.ReasonConfigMapNotFound)
-		}
-		if text, ok := configMap.Data[ref.Key]; ok {
-			return []byte(text), nil
-		}
-		if data, ok := configMap.BinaryData[ref.Key]; ok {
-			return data, nil
-		}
-		return nil, keyNotFound(object, ref.Key)
-	}
-
-	ref := object.Spec.Recipients.SecretKeyRef
-	if ref == nil { // the schema wants exactly one source
-		return nil, invalidSpec("spec.recipients needs one of inline, configMapKeyRef and secretKeyRef")
-	}
-	secret := &corev1.Secret{}
-	if err := r.Reader.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: ref.Name}, secret); err != nil {
-		return nil, readError(err, object, v1alpha1.ReasonSecretNotFound)
-	}
-	if data, ok := secret.Data[ref.Key]; ok {
-		return data, nil
-	}
-	return nil, keyNotFound(object, ref.Key)
-}
-
-func readError(err error, object *v1alpha1.EmailCampaign, notFound string) error {
-	if apierrors.IsNotFound(err) {
-		return &stalledError{reason: notFound, recheckAfter: recheckSource, err: fmt.Errorf(
-			"%s does not exist in namespace %q; create it, and the campaign goes on by itself",
-			sourceName(object), object.Namespace)}
-	}
-	return fmt.Errorf("reading %s: %w", sourceName(object), err)
-}
-
-func keyNotFound(object *v1alpha1.EmailCampaign, key string) error {
-	return &stalledError{reason: v1alpha1.ReasonKeyNotFound, recheckAfter: recheckSource, err: fmt.Errorf(
-		"%s has no key %q; add it, and the campaign goes on by itself", sourceName(object), key)}
-}
-
-// sourceName names the list's source with the path that the user wrote.
+// sourceName names the list's source with the path that the user wrote. Of a URL it has the host: the rest may be a secret.
 func sourceName(object *v1alpha1.EmailCampaign) string {
-	switch spec := object.Spec.Recipients; {
-	case spec.ConfigMapKeyRef != nil:
-		return fmt.Sprintf("ConfigMap %q (spec.recipients.configMapKeyRef)", spec.ConfigMapKeyRef.Name)
-	case spec.SecretKeyRef != nil:
-		return fmt.Sprintf("Secret %q (spec.recipients.secretKeyRef)", spec.SecretKeyRef.Name)
-	default:
+	spec := object.Spec.Recipients
+	if ref, found := referTo("spec.recipients", spec.ConfigMapKeyRef, spec.SecretKeyRef); found {
+		return ref.String()
+	}
+	if spec.URLRef == nil {
 		return "spec.recipients.inline"
 	}
+	host := ""
+	if u, err := url.Parse(spec.URLRef.URL); err == nil {
+		host = u.Hostname()
+	}
+	return fmt.Sprintf("the list at %s (spec.recipients.urlRef)", host)
 }
 
 // recheckOf is when a source that was read and is not in order is looked at again; an inline list changes only with
 // the object.
 func recheckOf(object *v1alpha1.EmailCampaign) time.Duration {
-	if object.Spec.Recipients.Inline != nil {
+	switch spec := object.Spec.Recipients; {
+	case spec.Inline != nil:
 		return 0
+	case spec.URLRef != nil:
+		return refetchLater
+	default:
+		return recheckSource
 	}
-	return recheckSource
 }
 
-// check reads the whole list before the first row is written, so that one that breaks off leaves nothing behind.
-func (s source) check(ctx context.Context) (campaign.Totals, error) {
+// check reads the whole list before the first row is written, so that one that breaks off leaves nothing behind. each is
+// told every recipient; its error is wrapped in a *templateError.
+func (s source) check(ctx context.Context, each func(campaign.Recipient) error) (campaign.Totals, error) {
 	list := s.open()
 	for {
-		_, err := list.Next(ctx)
+		recipient, err := list.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			totals := list.Totals()
 			totals.Recipients = list.Summary().Accepted
@@ -138,6 +126,9 @@ func (s source) check(ctx context.Context) (campaign.Totals, error) {
 		}
 		if err != nil {
 			return campaign.Totals{}, err
+		}
+		if err := each(recipient); err != nil {
+			return campaign.Totals{}, &templateError{line: list.Line(), err: err}
 		}
 	}
 }

@@ -459,20 +459,23 @@ func TestWhatNodeWorkersCanNotMailIsRefused(t *testing.T) {
 				*c = campaign.Content{
 					From: mail.Address{Address: "other@example.com"}, ReplyTo: []string{"a@example.com"},
 					Headers: map[string]string{"X-A": "1"}, Text: "Hola", Subject: strings.Repeat("ñ", 192),
+					Mustache: true, AutoSubmitted: true, ListID: "news.example.com",
 				}
 			},
 			[]string{
 				"spec.message.from (other than SMTP_FROM)", "spec.message.replyTo", "spec.message.headers",
 				"spec.message.text", "all of spec.message.subject (191 characters)",
+				"the variables of spec.message.engine Mustache", "the Auto-Submitted field of spec.category Transactional", "spec.unsubscribe",
 			},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			content := plain
-			tc.mutate(&content)
+			s := newScope(kubetest.NewCampaign("growth", "launch").Obj(), now)
+			s.content = plain
+			tc.mutate(&s.content)
 			r := &EmailCampaignReconciler{DefaultFrom: from, MixedWorkers: tc.mixed}
-			if diff := cmp.Diff(tc.want, r.beyondNodeWorkers(content)); diff != "" {
+			if diff := cmp.Diff(tc.want, r.beyondNodeWorkers(s)); diff != "" {
 				t.Error(diff)
 			}
 		})

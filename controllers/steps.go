@@ -7,13 +7,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
-	"github.com/cartero-mail/cartero/internal/mail"
 	"github.com/cartero-mail/cartero/internal/outbox"
-	"github.com/cartero-mail/cartero/internal/recipients"
 )
 
 // legacySubject is the width of the column EmailJob.subject, in characters.
@@ -47,69 +44,6 @@ func (r *EmailCampaignReconciler) acceptSpec(_ context.Context, s *scope) error 
 		return err
 	}
 	return s.plan(policy)
-}
-
-func (r *EmailCampaignReconciler) acceptMessage(s *scope) error {
-	message := s.object.Spec.Message
-	from := r.DefaultFrom
-	s.defaultSender = message.From == nil
-	if !s.defaultSender {
-		from = mail.Address{Name: message.From.Name, Address: message.From.Address}
-	}
-	if from.Address == "" && !s.sealed() { // what is sealed has its sender
-		return invalidSpec("spec.message.from is required: the operator has no default sender (SMTP_FROM)")
-	}
-	if from.Address != "" {
-		address, err := recipients.ParseAddress(from.Address)
-		if err != nil {
-			return invalidSpec("spec.message.from.address can't be used as a sender: %w", err)
-		}
-		from.Address = address
-	}
-	replyTo := make([]string, len(message.ReplyTo))
-	for i, written := range message.ReplyTo {
-		var err error
-		if replyTo[i], err = recipients.ParseAddress(written); err != nil {
-			return invalidSpec("spec.message.replyTo[%d] can't be used: %w", i, err)
-		}
-	}
-	s.content = campaign.Content{
-		From:    from,
-		ReplyTo: replyTo,
-		Subject: message.Subject,
-		Text:    message.Text,
-		HTML:    message.HTML,
-		Headers: message.Headers,
-	}
-	if gaps := r.beyondNodeWorkers(s.content); len(gaps) > 0 {
-		return invalidSpec("Node workers share the queue (QUEUE_WORKERS=mixed, or QUEUE_DIALECT=bullmq) and would mail this campaign without %s: "+
-			"do without, or let Cartero's workers have the queue (QUEUE_WORKERS=cartero, QUEUE_DIALECT=bull)", strings.Join(gaps, ", "))
-	}
-	return nil
-}
-
-// beyondNodeWorkers names what of the content a Node worker can't mail: it knows a job's subject and HTML body, and a
-// sender of its own.
-func (r *EmailCampaignReconciler) beyondNodeWorkers(content campaign.Content) []string {
-	if !r.MixedWorkers {
-		return nil
-	}
-	var gaps []string
-	for _, gap := range []struct {
-		found bool
-		what  string
-	}{
-		{content.From != r.DefaultFrom, "spec.message.from (other than SMTP_FROM)"},
-		{len(content.ReplyTo) > 0, "spec.message.replyTo"},
-		{len(content.Headers) > 0, "spec.message.headers"},
-		{content.Text != "", "spec.message.text"},
-		{utf8.RuneCountInString(content.Subject) > legacySubject, "all of spec.message.subject (191 characters)"},
-	} {
-		if gap.found {
-			gaps = append(gaps, gap.what)
-		}
-	}
-	return gaps
 }
 
 func invalidSpec(format string, args ...any) error {

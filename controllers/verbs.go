@@ -220,13 +220,25 @@ func (r *EmailCampaignReconciler) checkTest(_ *scope, token string) string {
 	return wrongToken(token)
 }
 
-// testSend queues the message as it is now for TestRecipients.
+// testSend queues the message as it is now for TestRecipients, who have variables made up for them.
 func (r *EmailCampaignReconciler) testSend(ctx context.Context, s *scope, token string) error {
+	if err := r.resolveMessage(ctx, s); err != nil {
+		if asStalled(err) == nil {
+			return err
+		}
+		if r.refused.note(s.object.UID, v1alpha1.AnnotationTestSendAt, token) {
+			s.verbErrors = append(s.verbErrors, &verbError{
+				annotation: v1alpha1.AnnotationTestSendAt, value: token, message: "the message can't be read any more: " + err.Error(),
+			})
+		}
+		return nil
+	}
 	content := s.content
 	content.Subject = "[Test] " + content.Subject
+	content.Suppress = false
 	recipients := make([]campaign.Recipient, len(r.TestRecipients))
 	for i, address := range r.TestRecipients {
-		recipients[i] = campaign.Recipient{Address: address}
+		recipients[i] = campaign.Recipient{Address: address, Variables: s.testVariables()}
 	}
 	err := r.Mailer.Enqueue(ctx, campaign.Submission{
 		Key: testKey(s.key, token), Content: content, Recipients: recipients, Priority: 1, CreatedAt: s.now,
@@ -235,6 +247,26 @@ func (r *EmailCampaignReconciler) testSend(ctx context.Context, s *scope, token 
 		return fmt.Errorf("queueing test mails: %w", err)
 	}
 	return r.Ledger.NoteTest(ctx, s.key, token)
+}
+
+// testVariables has each variable of the message stand for itself: nobody's data go to testers.
+func (s *scope) testVariables() map[string]string {
+	var variables map[string]string
+	set := func(name, value string) {
+		if variables == nil {
+			variables = map[string]string{}
+		}
+		variables[name] = value
+	}
+	for _, variable := range s.template.Program().Variables() {
+		if !variable.BuiltIn || variable.Name == "name" {
+			set(variable.Name, variable.Name)
+		}
+	}
+	if name := s.content.Unsubscribe.URLVariable; name != "" {
+		set(name, sampleURL)
+	}
+	return variables
 }
 
 // testKey is the key of the test mails that a token asks for. No campaign has it: their keys have no colon.

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/mail"
@@ -67,6 +69,15 @@ type Unsubscribe struct {
 	URLVariable string `json:"urlVariable,omitempty"`
 	// Mailto is an address that takes unsubscribing mails.
 	Mailto string `json:"mailto,omitempty"`
+}
+
+// MailtoURI is Mailto as a URI (RFC 6068); empty where there is none.
+func (u Unsubscribe) MailtoURI() string {
+	local, domain, found := strings.Cut(u.Mailto, "@")
+	if !found {
+		return ""
+	}
+	return "mailto:" + url.QueryEscape(local) + "@" + domain
 }
 
 // Mail is what package compose compiles.
@@ -134,22 +145,37 @@ type Draft struct {
 	Owner string
 	// DefaultSender tells that the campaign names no sender, and Content.From is whoever is the default now.
 	DefaultSender bool
+	// DefaultUnsubscribe tells that the campaign does not say how recipients unsubscribe, and Content.Unsubscribe is how
+	// they do by default now.
+	DefaultUnsubscribe bool
 }
 
-// ContentHash identifies what the campaign says. A default sender is no part of it: the same campaign has another one
-// once the default is changed.
+// ContentHash identifies what the campaign says. What follows from the configuration, as default senders do, is no part
+// of it: the same campaign has another one once that is changed.
 func (d Draft) ContentHash() string {
-	content := d.Content
+	content := d.declared()
 	if d.DefaultSender {
 		content.From = mail.Address{}
 	}
 	return content.Hash()
 }
 
+// declared is the content without what was added to every campaign. Campaigns of versions that knew nothing of it have the
+// same hash: a text is derived wherever one is missing, and marketing mail always leaves out who is suppressed.
+func (d Draft) declared() Content {
+	content := d.Content
+	content.DeriveText = false
+	content.Suppress = content.Suppress && content.AutoSubmitted
+	if d.DefaultUnsubscribe {
+		content.Unsubscribe = Unsubscribe{}
+	}
+	return content
+}
+
 // SameContent reports whether the record was opened with the draft's content. One whose default sender was hashed with the
 // rest is the same if the default is.
 func (d Draft) SameContent(record Record) bool {
-	return record.ContentHash == d.ContentHash() || record.ContentHash == d.Content.Hash()
+	return record.ContentHash == d.ContentHash() || record.ContentHash == d.declared().Hash()
 }
 
 // Shard is one job with its recipients.

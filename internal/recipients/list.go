@@ -71,6 +71,7 @@ type List struct {
 	summary Summary
 	dropped []campaign.Dropped // in the order in which the reasons came up
 	key     []byte
+	line    int
 	err     error
 }
 
@@ -125,6 +126,7 @@ func (l *List) Next(ctx context.Context) (campaign.Recipient, error) {
 			break
 		}
 		l.summary.Rows++
+		l.line = line
 		address, err := ParseAddress(entry.Address)
 		if err != nil {
 			l.summary.Invalid++
@@ -148,6 +150,9 @@ func (l *List) Next(ctx context.Context) (campaign.Recipient, error) {
 	}
 	return campaign.Recipient{}, l.err
 }
+
+// Line is the line of the entry that Next returned last, counted from 1; of an inline list it is the entry's position.
+func (l *List) Line() int { return l.line }
 
 // Summary says what was read so far.
 func (l *List) Summary() Summary { return l.summary }
