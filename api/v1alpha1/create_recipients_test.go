@@ -153,6 +153,14 @@ func TestLargestCampaign(t *testing.T) {
 	for _, name := range numbered(20, "X-Header-%d") {
 		campaign.Spec.Message.Headers[name] = strings.Repeat("v", 998)
 	}
+	for i := range 10 {
+		file := attachment(i)
+		file.SecretKeyRef, file.URLRef = nil, &v1alpha1.URLReference{
+			URL: "https://a/" + strings.Repeat("p", 2038), SHA256: strings.Repeat("0a", 32),
+		}
+		file.Name, file.ContentID = strings.Repeat("é", 127)+fmt.Sprint(i), strings.Repeat("i", 64)
+		campaign.Spec.Message.Attachments = append(campaign.Spec.Message.Attachments, file)
+	}
 	fillControl(&campaign.Spec)
 	if err := cluster.Client.Create(t.Context(), campaign); err != nil {
 		t.Fatalf("Creating: %v", err)
