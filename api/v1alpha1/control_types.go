@@ -14,7 +14,7 @@ type Schedule struct {
 	// has no meaning without startTime.
 	// +optional
 	// +default=86400
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=31536000
 	StartingDeadlineSeconds *int64 `json:"startingDeadlineSeconds,omitempty"`
 

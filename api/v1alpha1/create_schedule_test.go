@@ -32,12 +32,12 @@ func TestCreate_Schedule(t *testing.T) {
 	const badZone = "spec.schedule.timeZone must be the name of a zone of the IANA time zone database, such as Europe/Madrid"
 	cases := []campaignCase{
 		{name: "empty", mutate: schedule(v1alpha1.Schedule{})},
-		{name: "start in the future", mutate: startTime(future, 0)},
+		{name: "start in the future", mutate: startTime(future, 10)},
 		{name: "start in the past", mutate: startTime(past, 3600)},
 		{name: "latest start", mutate: startTime(future, 31536000)},
 		{
-			name: "negative deadline", mutate: startTime(future, -1),
-			wantErr: "spec.schedule.startingDeadlineSeconds: Invalid value: -1",
+			name: "deadline too short", mutate: startTime(future, 9),
+			wantErr: "spec.schedule.startingDeadlineSeconds: Invalid value: 9",
 		},
 		{
 			name: "deadline too long", mutate: startTime(future, 31536001),

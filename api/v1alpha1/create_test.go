@@ -76,6 +76,7 @@ func TestCreate_Spec(t *testing.T) {
 		{name: "key of one letter", mutate: key("k")},
 		{name: "key with every character", mutate: key("growth/launch_2026-10.v2")},
 		{name: "longest key", mutate: key(strings.Repeat("k", 253))},
+		{name: "key of the facade", mutate: key("http/launch"), wantErr: "spec.campaignKey must not begin with http/"},
 		{name: "key too long", mutate: key(strings.Repeat("k", 254)), wantErr: "spec.campaignKey: Too long"},
 		{name: "key in upper case", mutate: key("Launch"), wantErr: keyRule},
 		{name: "key ends with a slash", mutate: key("growth/"), wantErr: keyRule},

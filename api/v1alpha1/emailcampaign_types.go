@@ -69,6 +69,7 @@ type EmailCampaignSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9./_]*[a-z0-9])?$')",message="spec.campaignKey must be lower-case letters, digits and -._/ and begin and end with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('http/')",message="spec.campaignKey must not begin with http/: those keys are of mails that come over HTTP"
 	CampaignKey string `json:"campaignKey,omitempty"`
 
 	// onConflict says what to do if the key has a campaign with the same content already. Adopt: follow it; nobody is mailed
