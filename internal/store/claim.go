@@ -43,23 +43,12 @@ func (s *Store) Claim(ctx context.Context, claim campaign.Claim) ([]campaign.Cla
 		if sealed, err := keepSealed(tx, row); err != nil || !sealed {
 			return err
 		}
-		var ids []string
-		err = tx.Raw(hinted(tx, dueIDs), map[string]any{"job": claim.JobID, "now": at(claim.Now), "limit": claim.Limit}).
-			Scan(&ids).Error
-		if err != nil {
-			return fmt.Errorf("looking for due recipients: %w", err)
+		for again := true; again; {
+			if claimed, again, err = claimDue(tx, claim, row); err != nil {
+				return err
+			}
 		}
-		if len(ids) == 0 {
-			return nil
-		}
-		if err := lease(tx, claim); err != nil {
-			return fmt.Errorf("noting the lease: %w", err)
-		}
-		return eachChunk(ids, func(ids []string) error {
-			some, err := claimRows(tx, claim, ids)
-			claimed = append(claimed, some...)
-			return err
-		})
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -67,27 +56,61 @@ func (s *Store) Claim(ctx context.Context, claim campaign.Claim) ([]campaign.Cla
 	return claimed, nil
 }
 
-// claimRows locks the candidates, and takes those that nobody took since they were found.
-func claimRows(tx *gorm.DB, claim campaign.Claim, candidates []string) ([]campaign.Claimed, error) {
+// claimDue claims recipients that are due. Where everybody that it found is on the suppression list, it has to be asked
+// again: whoever is due may come behind them.
+func claimDue(tx *gorm.DB, claim campaign.Claim, job runnableRow) (claimed []campaign.Claimed, again bool, err error) {
+	var ids []string
+	err = tx.Raw(hinted(tx, dueIDs), map[string]any{"job": claim.JobID, "now": at(claim.Now), "limit": claim.Limit}).
+		Scan(&ids).Error
+	if err != nil {
+		return nil, false, fmt.Errorf("looking for due recipients: %w", err)
+	}
+	if len(ids) == 0 {
+		return nil, false, nil
+	}
+	if err := lease(tx, claim); err != nil {
+		return nil, false, fmt.Errorf("noting the lease: %w", err)
+	}
+	suppressed := 0
+	err = eachChunk(ids, func(ids []string) error {
+		some, n, err := claimRows(tx, claim, job, ids)
+		claimed = append(claimed, some...)
+		suppressed += n
+		return err
+	})
+	return claimed, len(claimed) == 0 && suppressed > 0, err
+}
+
+// claimRows locks the candidates, and takes those that nobody took since they were found, and that are not suppressed.
+func claimRows(
+	tx *gorm.DB, claim campaign.Claim, job runnableRow, candidates []string,
+) (claimed []campaign.Claimed, suppressed int, err error) {
 	var rows []recipientRow
-	err := forUpdate(tx).
+	err = forUpdate(tx).
 		Select("id", "email", "address", "name", "variables", "attempts", "firstAttemptAt").
 		Where("`id` IN ? AND `status` = 'PENDING'", candidates).
 		Where("(`state` IS NULL OR `state` = 'pending' OR `state` = 'deferred' AND `nextAttemptAt` <= ?)", at(claim.Now)).
 		Order("`id`").Find(&rows).Error
 	if err != nil {
-		return nil, fmt.Errorf("locking due recipients: %w", err)
+		return nil, 0, fmt.Errorf("locking due recipients: %w", err)
+	}
+	if job.Suppress && len(rows) > 0 {
+		all := len(rows)
+		if rows, err = withoutSuppressed(tx, rows, job.ListID, claim.Now); err != nil {
+			return nil, 0, err
+		}
+		suppressed = all - len(rows)
 	}
 	if len(rows) == 0 {
-		return nil, nil
+		return nil, suppressed, nil
 	}
 
-	claimed := make([]campaign.Claimed, len(rows))
+	claimed = make([]campaign.Claimed, len(rows))
 	ids := make([]string, len(rows))
 	for i, row := range rows {
 		recipient, err := row.recipient()
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		ids[i] = row.ID
 		claimed[i] = campaign.Claimed{
@@ -100,9 +123,9 @@ func claimRows(tx *gorm.DB, claim campaign.Claim, candidates []string) ([]campai
 		"announcedAt": nil,
 	}).Error
 	if err != nil {
-		return nil, fmt.Errorf("leasing recipients: %w", err)
+		return nil, 0, fmt.Errorf("leasing recipients: %w", err)
 	}
-	return claimed, nil
+	return claimed, suppressed, nil
 }
 
 // Announce implements worker.Store. The same call made again, with the same token and now, grants the same recipients:

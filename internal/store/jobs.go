@@ -81,6 +81,8 @@ type runnableRow struct {
 	CancelledAt stamp   `gorm:"column:cancelledAt"`
 	HoldUntil   stamp   `gorm:"column:holdUntil"`
 	Revision    int     `gorm:"column:revision"`
+	Suppress    bool    `gorm:"column:suppress"`
+	ListID      string  `gorm:"column:listId"`
 }
 
 func (r runnableRow) runnable(now time.Time) bool {
@@ -98,7 +100,8 @@ func (r runnableRow) runnable(now time.Time) bool {
 func runnableJobs(tx *gorm.DB, ids []string, now time.Time) (map[string]runnableRow, error) {
 	var rows []runnableRow
 	err := tx.Raw("SELECT j.`id`, j.`campaignKey`, c.`sealedAt`, c.`startedAt`, COALESCE(c.`suspended`, FALSE) AS suspended,"+
-		" c.`opensAt`, c.`closesAt`, c.`startBefore`, c.`cancelledAt`, c.`holdUntil`, COALESCE(c.`revision`, 0) AS revision"+
+		" c.`opensAt`, c.`closesAt`, c.`startBefore`, c.`cancelledAt`, c.`holdUntil`, COALESCE(c.`revision`, 0) AS revision,"+
+		" COALESCE(c.`suppress`, FALSE) AS suppress, COALESCE(c.`listId`, '') AS listId"+
 		" FROM `EmailJob` j LEFT JOIN `Campaign` c ON c.`key` = j.`campaignKey` WHERE j.`id` IN ?", ids).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("reading the state of the campaign: %w", err)

@@ -38,6 +38,8 @@ func (s *Store) Open(ctx context.Context, draft campaign.Draft) (campaign.Record
 		ClosesAt:     at(draft.Control.ClosesAt),
 		StartBefore:  at(draft.Control.StartBefore),
 		Steering:     policy,
+		Suppress:     draft.Content.Suppress,
+		ListID:       draft.Content.SuppressionScope(),
 	}
 	if row.Suspended {
 		row.SuspendedAt = at(s.now())
@@ -98,7 +100,7 @@ func orNotFound(err error) error {
 
 // Seal implements campaign.Ledger. If the rows are not as many as totals say, the list was not the same all the time
 // that it was written: the error is campaign.ErrSourceChanged. A campaign that was cancelled before it was sealed stays
-// unsealed, with campaign.ErrSealed.
+// unsealed, with campaign.ErrSealed. Recipients on the suppression list are marked first, if the campaign respects it.
 func (s *Store) Seal(
 	ctx context.Context, key string, totals campaign.Totals, now time.Time,
 ) (campaign.Record, error) {
@@ -108,6 +110,9 @@ func (s *Store) Seal(
 	}
 	dropped, err := json.Marshal(append([]campaign.Dropped{}, totals.Dropped...)) // never null
 	if err != nil {
+		return campaign.Record{}, fmt.Errorf("sealing the campaign: %w", err)
+	}
+	if err := s.suppressBeforeSeal(ctx, key, now); err != nil {
 		return campaign.Record{}, fmt.Errorf("sealing the campaign: %w", err)
 	}
 	var record campaign.Record
@@ -132,6 +137,9 @@ func (s *Store) Seal(
 			"sealedAt":        at(now),
 		}).Error
 		if err != nil {
+			return err
+		}
+		if err := finishSuppressedJobs(tx, key, now); err != nil {
 			return err
 		}
 		record, err = takeRecord(tx, key)

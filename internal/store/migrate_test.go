@@ -200,6 +200,7 @@ func TestMigrateFromEmptyAndAgain(t *testing.T) {
 			"3 | submissions | 2026-03-04 05:06:07.000",
 			"4 | record of sends | 2026-03-04 05:06:07.000",
 			"5 | steering | 2026-03-04 05:06:07.000",
+			"6 | suppression | 2026-03-04 05:06:07.000",
 		}, noted); diff != "" {
 			t.Error(diff)
 		}
@@ -325,6 +326,9 @@ func TestMigrateFromEachPart(t *testing.T) {
 		"ALTER TABLE `Recipient` DROP COLUMN `address`, DROP COLUMN `smtpCode`",
 		"ALTER TABLE `EmailJob` DROP COLUMN `rungAt`, DROP INDEX `EmailJob_status_rungAt_idx`",
 		"ALTER TABLE `Campaign` DROP COLUMN `owner`, DROP COLUMN `closesAt`, DROP COLUMN `steering`",
+		"ALTER TABLE `Campaign` DROP COLUMN `listId`",
+		"DROP TABLE `Suppression`",
+		"DROP INDEX `FullMailbox_last_idx` ON `FullMailbox`",
 		"DROP TABLE `Campaign`",
 		"DROP TABLE `Lease`",
 		"DROP INDEX `" + stateIndex + "` ON `Recipient`",

@@ -74,6 +74,16 @@ var migrations = []migration{
 			{"dropped", "MEDIUMTEXT NULL", "TEXT NULL"},
 		}},
 	}},
+	{version: 6, name: "suppression", steps: []step{
+		createTable{"Suppression"},
+		createTable{"FullMailbox"},
+		createIndex{table: "FullMailbox", name: "FullMailbox_last_idx", columns: "`last`"},
+		addColumns{"Campaign", []column{
+			// Whether the campaign respects the list, and which list it goes to: also in its content, which no claim reads.
+			{"suppress", "BOOLEAN NOT NULL DEFAULT FALSE", "BOOLEAN NOT NULL DEFAULT FALSE"},
+			{"listId", "VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT ''", "TEXT NOT NULL DEFAULT ''"},
+		}},
+	}},
 }
 
 // stateIndex is the index that claims read in the order of ids, and tallies alone.

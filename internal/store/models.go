@@ -42,6 +42,8 @@ type campaignRow struct {
 	EndReason       string  `gorm:"column:endReason"`
 	Steering        *string `gorm:"column:steering"`
 	Dropped         *string `gorm:"column:dropped"`
+	Suppress        bool    `gorm:"column:suppress"`
+	ListID          string  `gorm:"column:listId"`
 }
 
 // steering is what the column of this name holds, as JSON: NULL for the zero value.

@@ -64,14 +64,18 @@ func recordRows(tx *gorm.DB, token string, ids []string, results map[string]camp
 	if err != nil {
 		return 0, err
 	}
-	return applyResults(tx, rows, results)
-}
-
-// applyResults writes the results of locked rows, and returns how many it changed.
-func applyResults(tx *gorm.DB, rows []recipientRow, results map[string]campaign.Result) (int, error) {
-	returning, err := readReturning(tx, rows, func(row recipientRow) bool { return !results[row.ID].State.Terminal() })
+	changed, err := applyResults(tx, rows, results)
 	if err != nil {
 		return 0, err
+	}
+	return len(changed), feedSuppressions(tx, changed, results)
+}
+
+// applyResults writes the results of locked rows, and returns those that it changed.
+func applyResults(tx *gorm.DB, rows []recipientRow, results map[string]campaign.Result) ([]recipientRow, error) {
+	returning, err := readReturning(tx, rows, func(row recipientRow) bool { return !results[row.ID].State.Terminal() })
+	if err != nil {
+		return nil, err
 	}
 
 	type lifted struct { // a lease under which a doubt was replaced
@@ -93,17 +97,17 @@ func applyResults(tx *gorm.DB, rows []recipientRow, results map[string]campaign.
 		changed = append(changed, row)
 	}
 	if err := saveRows(tx, changed); err != nil {
-		return 0, err
+		return nil, err
 	}
 	for lease, when := range resolved {
 		if _, err := finishJob(tx, lease.job, when); err != nil {
-			return 0, fmt.Errorf("bringing the job up to date: %w", err)
+			return nil, fmt.Errorf("bringing the job up to date: %w", err)
 		}
 		if err := settleLease(tx, lease.token, lease.job); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	return len(changed), nil
+	return changed, nil
 }
 
 // apply writes the result into the row, and ends the lease. back says where the row goes if it waits again.
@@ -201,7 +205,7 @@ var identityColumns = []string{"id", "jobId", "email"}
 // lockLeased locks and reads those of the recipients that meet the condition.
 func lockLeased(tx *gorm.DB, ids []string, condition string, values ...any) ([]recipientRow, error) {
 	var rows []recipientRow
-	err := forUpdate(tx).Select(slices.Concat(identityColumns, outcomeColumns)).
+	err := forUpdate(tx).Select(slices.Concat(identityColumns, outcomeColumns, []string{"address"})).
 		Where("`id` IN ?", ids).Where(condition, values...).Order("`id`").Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("locking recipients: %w", err)

@@ -165,14 +165,14 @@ func (s *Store) Reopen(ctx context.Context, key string) error {
 
 // takenUp reports whether anybody, a legacy worker too, has begun with the campaign, or ended it. It looks at one entry of
 // the index by state for each job: but for those that are suppressed from the beginning, all other states come before
-// "pending".
+// "pending". Nor has anybody taken up a job that ended with the seal, as one of suppressed recipients does.
 func takenUp(tx *gorm.DB, row campaignRow) (bool, error) {
 	if !row.StartedAt.IsZero() || !row.CancelledAt.IsZero() {
 		return true, nil
 	}
 	for _, query := range []string{
 		"SELECT COUNT(*) FROM (SELECT 1 FROM `EmailJob` WHERE `campaignKey` = ?" +
-			" AND (`startedAt` IS NOT NULL OR `status` <> 'PENDING') LIMIT 1) t",
+			" AND (`startedAt` IS NOT NULL OR `status` = 'PROCESSING') LIMIT 1) t",
 		"SELECT COUNT(*) FROM (SELECT 1 FROM `EmailJob` j WHERE j.`campaignKey` = ? AND (SELECT r.`state` FROM `Recipient` r " +
 			byState + " WHERE r.`jobId` = j.`id` ORDER BY r.`state` LIMIT 1) < 'pending' LIMIT 1) t",
 	} {

@@ -26,6 +26,7 @@ type Store interface {
 	// JobReport says how the job stands.
 	JobReport(ctx context.Context, id string) (campaign.JobReport, error)
 	retention.Store
+	campaign.Suppressions
 	// Messages lists what was handed to a relay.
 	Messages(ctx context.Context, query campaign.MessageQuery) ([]campaign.Message, error)
 	// EachRecipient visits the recipients of a campaign.
@@ -59,6 +60,8 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"Submit", submitTests},
 		{"Messages", messageTests},
 		{"Retention", retentionTests},
+		{"Suppression", suppressionTests},
+		{"Suppression from results", suppressionFeedTests},
 		{"Concurrency", concurrencyTests},
 	}
 	for _, group := range groups {

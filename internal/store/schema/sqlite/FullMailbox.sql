@@ -1,0 +1,6 @@
+CREATE TABLE `FullMailbox` (
+  `address` TEXT NOT NULL PRIMARY KEY,
+  `refusals` INTEGER NOT NULL,
+  `since` DATETIME NOT NULL,
+  `last` DATETIME NOT NULL
+) WITHOUT ROWID
