@@ -137,4 +137,6 @@ func (f Fullness) Refused(at, acceptedAt time.Time) Fullness {
 }
 
 // Lasting reports whether the mailbox is full for good, as far as mails go.
-func (f Fullness) Lasting() bool { return f.Refusals >= FullRefusals && f.Last.Sub(f.Since) >= FullTime }
+func (f Fullness) Lasting() bool {
+	return f.Refusals >= FullRefusals && f.Last.Sub(f.Since) >= FullTime
+}
