@@ -38,13 +38,15 @@ func runOperator(ctx context.Context, c cli) (err error) {
 		queueOpt options.Queue
 		sender   options.Sender
 		sweep    options.Outbox
+		web      options.Fetch
+		links    = options.Unsubscribe{URLOnly: true}
 		t        options.Telemetry
 	)
-	err = load(c, "operator", "reconciles EmailCampaign objects", &o, &database, &redis, &queueOpt, &sender, &sweep, &t)
+	err = load(c, "operator", "reconciles EmailCampaign objects", &o, &web, &links, &database, &redis, &queueOpt, &sender, &sweep, &t)
 	if err != nil {
 		return err
 	}
-	p, ctx := newProcess(ctx, c.stderr, t, &database, &redis)
+	p, ctx := newProcess(ctx, c.stderr, t, &database, &redis, &web)
 	config, err := kubeConfig(o)
 	if err != nil {
 		return err
@@ -70,7 +72,7 @@ func runOperator(ctx context.Context, c cli) (err error) {
 		p.group.Go(func() error { return box.Run(ctx) })
 		return p.reconcile(ctx, reconciling{
 			config: config, operator: o, from: sender.Address(), mixed: queueOpt.Workers == options.WorkersMixed,
-			db: db, queue: queue, box: box,
+			db: db, queue: queue, box: box, web: web, links: links,
 		})
 	})
 	return p.wait(ctx)
@@ -102,6 +104,8 @@ type reconciling struct {
 	db       *store.Store
 	queue    outbox.Queue
 	box      *outbox.Outbox
+	web      options.Fetch
+	links    options.Unsubscribe
 }
 
 // reconcile runs the controller until ctx ends.
@@ -115,16 +119,27 @@ func (p *process) reconcile(ctx context.Context, r reconciling) error {
 		return err
 	}
 	p.group.Go(func() error { return tests.Run(ctx) })
+	fetcher, err := r.web.Client()
+	if err != nil {
+		return err
+	}
+	telemetry.NewCampaignMetrics(p.registry, func(ctx context.Context) (map[string]float64, error) {
+		return controllers.CountByState(ctx, mgr.GetCache())
+	})
 	reconciler := &controllers.EmailCampaignReconciler{
-		Client:           mgr.GetClient(),
-		Reader:           mgr.GetAPIReader(),
-		Recorder:         mgr.GetEventRecorder("cartero-operator"),
-		Ledger:           r.db,
-		Doorbell:         r.box,
-		IsUnavailable:    store.IsUnavailable,
-		Redact:           p.redactor.Redact,
-		DefaultFrom:      r.from,
-		MixedWorkers:     r.mixed,
+		Client:        mgr.GetClient(),
+		Reader:        mgr.GetAPIReader(),
+		Recorder:      mgr.GetEventRecorder("cartero-operator"),
+		Ledger:        r.db,
+		Doorbell:      r.box,
+		IsUnavailable: store.IsUnavailable,
+		Redact:        p.redactor.Redact,
+		DefaultFrom:   r.from,
+		MixedWorkers:  r.mixed,
+
+		ManagedUnsubscribe: r.links.URL != "",
+		Fetcher:            fetcher,
+
 		DeletionPatience: r.operator.DeletionPatience,
 		NoProgressAfter:  r.operator.NoProgressAfter,
 		TestRecipients:   r.operator.TestRecipients,

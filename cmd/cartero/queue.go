@@ -131,6 +131,13 @@ func (g *dialectGate) Ring(ctx context.Context, rings []outbox.Ring) error {
 }
 
 func (p *process) newOutbox(db *store.Store, queue producer, o options.Outbox) (*outbox.Outbox, error) {
+	telemetry.NewQueueMetrics(p.registry, func(ctx context.Context) (map[string]float64, error) {
+		counts, err := queue.Counts(ctx)
+		return map[string]float64{
+			"waiting": float64(counts.Waiting), "active": float64(counts.Active), "delayed": float64(counts.Delayed),
+			"completed": float64(counts.Completed), "failed": float64(counts.Failed),
+		}, err
+	})
 	return outbox.New(outbox.Config{
 		Store:         db,
 		Queue:         &dialectGate{producer: queue},

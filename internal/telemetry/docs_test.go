@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -34,8 +35,12 @@ var groups = []struct {
 }{
 	{"NewWorkerMetrics", "Delivery: `worker`, and `facade` with a relay", func(r prometheus.Registerer) { telemetry.NewWorkerMetrics(r) }},
 	{"NewOutboxMetrics", "Outbox: `operator`, `worker`, `facade`", func(r prometheus.Registerer) { telemetry.NewOutboxMetrics(r) }},
+	{"NewQueueMetrics", "Queue: `operator`, `worker`, `facade`", func(r prometheus.Registerer) { telemetry.NewQueueMetrics(r, nothing) }},
+	{"NewCampaignMetrics", "Campaigns: `operator`", func(r prometheus.Registerer) { telemetry.NewCampaignMetrics(r, nothing) }},
 	{"NewHTTPMetrics", "HTTP: `facade`", func(r prometheus.Registerer) { telemetry.NewHTTPMetrics(r) }},
 }
+
+func nothing(context.Context) (map[string]float64, error) { return nil, nil } //nolint:nilnil // no values
 
 // TestDocumentation holds docs/metrics.md against what is registered.
 func TestDocumentation(t *testing.T) {

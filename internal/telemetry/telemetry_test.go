@@ -290,3 +290,29 @@ func TestMetricsHandler(t *testing.T) {
 		t.Errorf("answer %d:\n%s", recorder.Code, recorder.Body)
 	}
 }
+
+// A gauge that is read at the scrape says what its source says then, and nothing while that does not answer.
+func TestQueueDepthIsReadAtTheScrape(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	depth, away := 3.0, error(nil)
+	telemetry.NewQueueMetrics(registry, func(context.Context) (map[string]float64, error) {
+		return map[string]float64{"waiting": depth}, away
+	})
+	for _, want := range []string{"3", "5", ""} {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if len(families) == 1 {
+			got = fmt.Sprint(families[0].GetMetric()[0].GetGauge().GetValue())
+		}
+		if got != want {
+			t.Errorf("the queue has %q waiting jobs, want %q", got, want)
+		}
+		if depth = 5; want == "5" {
+			away = errors.New("connection refused")
+		}
+	}
+}
