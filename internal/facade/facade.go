@@ -68,6 +68,9 @@ type Config struct {
 	QueueLength QueueLength
 	// Messages is the record of sends; without one there is no GET /messages.
 	Messages Messages
+	// Links and Unsubscriber are what recipients unsubscribe with; without Links nobody does here.
+	Links        Links
+	Unsubscriber Unsubscriber
 	// Keys are the accepted values of X-API-Key.
 	Keys []string
 	// Policies bound what the holders of some keys may do.
@@ -139,6 +142,9 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Messages != nil {
 		f.registerMessages(api)
 	}
+	if cfg.Links != nil {
+		f.registerUnsubscribing()
+	}
 	if err := f.serveDescription(api); err != nil { // last: it holds what was registered before
 		return nil, fmt.Errorf("facade: describing the calls: %w", err)
 	}
@@ -150,6 +156,8 @@ func (c Config) check() error {
 	switch {
 	case c.Ledger == nil || c.Jobs == nil || c.Submission == nil || c.Doorbell == nil || c.QueueLength == nil:
 		return errors.New("facade: Ledger, Jobs, Submission, Doorbell and QueueLength are required")
+	case c.Links != nil && c.Unsubscriber == nil:
+		return errors.New("facade: Links need an Unsubscriber")
 	case len(c.Keys) == 0:
 		return errors.New("facade: at least one key is required")
 	case c.MaxQueue < 0 || c.MaxBody < 0 || c.MaxRecipients < 0 || c.MaxInFlight < 0 || c.JobSize < 0:
