@@ -167,7 +167,7 @@ func (r *EmailCampaignReconciler) readBody(ctx context.Context, s *scope, path s
 	if err != nil {
 		return "", err
 	}
-	problem := ""
+	var problem string
 	switch {
 	case len(data) == 0:
 		problem = "is empty"

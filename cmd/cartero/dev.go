@@ -46,6 +46,9 @@ type devSettings struct {
 	operator  options.Operator
 	outbox    options.Outbox
 	telemetry options.Telemetry
+
+	fetch       options.Fetch
+	unsubscribe options.Unsubscribe
 }
 
 func runDev(ctx context.Context, c cli) (err error) {
@@ -54,7 +57,7 @@ func runDev(ctx context.Context, c cli) (err error) {
 	s.worker.Embedded, s.facade.Embedded, s.operator.Embedded = true, true, true
 	c.env = withDefaults(c.env, devDefaults)
 	err = load(c, "dev", "runs everything in one process, with what is not configured embedded", &s.dev, &s.database,
-		&s.redis, &s.queue, &s.smtp, &s.sender, &s.worker, &s.facade, &s.operator, &s.outbox, &s.telemetry)
+		&s.redis, &s.queue, &s.smtp, &s.sender, &s.worker, &s.facade, &s.unsubscribe, &s.operator, &s.fetch, &s.outbox, &s.telemetry)
 	if err != nil {
 		return err
 	}
@@ -207,7 +210,7 @@ func (st *stack) startControlPlane(ctx context.Context, c cli, s *devSettings) (
 func (st *stack) run(ctx context.Context, c cli, s *devSettings) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p, ctx := newProcess(ctx, c.stderr, s.telemetry, &s.database, &s.redis, &s.smtp, &s.facade)
+	p, ctx := newProcess(ctx, c.stderr, s.telemetry, &s.database, &s.redis, &s.smtp, &s.facade, &s.fetch, &s.unsubscribe)
 	db, queue, closeBoth, err := openBackends(ctx, s.database, s.redis, s.queue, openQueue)
 	if err != nil {
 		return err
@@ -259,7 +262,9 @@ func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db 
 	}
 	p.group.Go(func() error { return mails.run(serving, func() { gate.open.Store(true) }) })
 	p.group.Go(func() error { return p.keepRecords(ctx, db, s.facade.RecordRetention) })
-	delivery, err := p.newDelivery(workerSettings{worker: s.worker, smtp: s.smtp, sender: s.sender, redis: s.redis}, db, queue, metrics)
+	delivery, err := p.newDelivery(workerSettings{
+		worker: s.worker, smtp: s.smtp, sender: s.sender, redis: s.redis, unsubscribe: s.unsubscribe,
+	}, db, queue, metrics)
 	if err != nil {
 		return err
 	}
@@ -268,7 +273,7 @@ func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db 
 	p.group.Go(func() error {
 		return p.reconcile(ctx, reconciling{
 			config: st.plane.Config, operator: s.operator, from: s.sender.Address(),
-			mixed: s.queue.Workers == options.WorkersMixed, db: db, queue: queue, box: box,
+			mixed: s.queue.Workers == options.WorkersMixed, db: db, queue: queue, box: box, web: s.fetch, links: s.unsubscribe,
 		})
 	})
 	return nil

@@ -10,7 +10,6 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
-	"github.com/cartero-mail/cartero/internal/mail/compose"
 	"github.com/cartero-mail/cartero/internal/mail/smtp"
 	"github.com/cartero-mail/cartero/internal/options"
 	"github.com/cartero-mail/cartero/internal/queue/bull"
@@ -19,6 +18,12 @@ import (
 	"github.com/cartero-mail/cartero/internal/store"
 	"github.com/cartero-mail/cartero/internal/telemetry"
 	"github.com/cartero-mail/cartero/internal/worker"
+)
+
+// How many recipients of a job are announced at once: all of them that a lost node can put in doubt.
+const (
+	announcedPerConnection = 8
+	maxAnnounced           = 200
 )
 
 // engineSettings is what sending needs.
@@ -52,6 +57,7 @@ func (p *process) newEngine(
 		UseTLS:         s.smtp.UseTLS,
 		MaxConnections: s.smtp.MaxConnections,
 		HELO:           s.smtp.HELOName,
+		Auth:           s.smtp.Auth,
 	})
 	if err != nil {
 		return nil, err
@@ -61,13 +67,14 @@ func (p *process) newEngine(
 		return nil, err
 	}
 	cfg := worker.Config{
-		Store:          db,
-		Sender:         pool,
-		Compose:        compose.Compose,
-		From:           s.sender.Address(),
-		JournalDir:     s.delivery.JournalDir,
-		JournalSync:    s.delivery.JournalSync,
-		MaxConnections: s.smtp.MaxConnections,
+		Store:       db,
+		Sender:      pool,
+		From:        s.sender.Address(),
+		JournalDir:  s.delivery.JournalDir,
+		JournalSync: s.delivery.JournalSync,
+		// More than there are connections: while a mail waits for the reply to its final dot, others are opened behind it.
+		MaxConnections: pool.Concurrency(),
+		Window:         min(announcedPerConnection*s.smtp.MaxConnections, maxAnnounced),
 		Lease:          s.delivery.Lease,
 		Retry:          retry,
 		Logger:         p.logger,
@@ -134,6 +141,17 @@ func withRates(redis options.Redis, queue *bull.Queue) func(*engine, *worker.Con
 			return err == nil && !paused
 		}
 		return nil
+	}
+}
+
+// withLinks has mails carry links at which their recipients unsubscribe.
+func withLinks(o options.Unsubscribe) func(*engine, *worker.Config) error {
+	return func(_ *engine, cfg *worker.Config) error {
+		links, err := o.Links()
+		if links != nil && o.URL != "" {
+			cfg.UnsubscribeURL = links.URL
+		}
+		return err
 	}
 }
 

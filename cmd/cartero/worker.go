@@ -21,6 +21,8 @@ type workerSettings struct {
 	smtp   options.SMTP
 	sender options.Sender
 	redis  options.Redis
+
+	unsubscribe options.Unsubscribe
 }
 
 func runWorker(ctx context.Context, c cli) (err error) {
@@ -32,11 +34,11 @@ func runWorker(ctx context.Context, c cli) (err error) {
 		t        options.Telemetry
 	)
 	err = load(c, "worker", "takes jobs from the queue and delivers their mails over SMTP",
-		&s.worker, &s.smtp, &s.sender, &database, &s.redis, &queueOpt, &sweep, &t)
+		&s.worker, &s.smtp, &s.sender, &s.unsubscribe, &database, &s.redis, &queueOpt, &sweep, &t)
 	if err != nil {
 		return err
 	}
-	p, ctx := newProcess(ctx, c.stderr, t, &database, &s.redis, &s.smtp)
+	p, ctx := newProcess(ctx, c.stderr, t, &database, &s.redis, &s.smtp, &s.unsubscribe)
 	db, queue, closeBoth, err := openBackends(ctx, database, s.redis, queueOpt, openQueue)
 	if err != nil {
 		return err
@@ -83,7 +85,7 @@ func (p *process) newDelivery(
 		InitialBackoff: s.worker.Retry.InitialBackoff,
 		MaxBackoff:     s.worker.Retry.MaxBackoff,
 		MaxAge:         s.worker.Retry.MaxAge,
-	}, db, metrics, withRates(s.redis, queue))
+	}, db, metrics, withRates(s.redis, queue), withLinks(s.unsubscribe))
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,6 @@ import (
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/facade"
 	"github.com/cartero-mail/cartero/internal/mail"
-	"github.com/cartero-mail/cartero/internal/mail/compose"
 	"github.com/cartero-mail/cartero/internal/outbox"
 	"github.com/cartero-mail/cartero/internal/store"
 	"github.com/cartero-mail/cartero/internal/submit"
@@ -211,7 +210,7 @@ func (s *stage) again(t *testing.T, service *submit.Service, change func(*facade
 func (s *stage) engine(t *testing.T) *worker.Worker {
 	t.Helper()
 	engine, err := worker.New(worker.Config{
-		Store: s.db, Sender: s.relay, Compose: compose.Compose, JournalDir: filepath.Join(t.TempDir(), "journal"),
+		Store: s.db, Sender: s.relay, JournalDir: filepath.Join(t.TempDir(), "journal"),
 		Random: func() float64 { return 0.5 },
 		Retry: worker.RetryPolicy{
 			MaxAttempts: 3, InitialBackoff: 2 * time.Second, MaxBackoff: 8 * time.Second, MaxAge: time.Minute, GreylistDelay: time.Second,

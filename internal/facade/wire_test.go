@@ -17,7 +17,6 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/facade"
 	"github.com/cartero-mail/cartero/internal/mail"
-	"github.com/cartero-mail/cartero/internal/mail/compose"
 	"github.com/cartero-mail/cartero/internal/mail/smtp"
 	"github.com/cartero-mail/cartero/internal/mail/smtp/smtptest"
 	"github.com/cartero-mail/cartero/internal/store"
@@ -82,7 +81,7 @@ func newWire(tb testing.TB, script smtptest.Script, logger func(io.Writer) *slog
 	log := logger(w.log)
 	metrics := telemetry.NewWorkerMetrics(w.registry)
 	engine, err := worker.New(worker.Config{
-		Store: db, Sender: pool, Compose: compose.Compose, JournalDir: filepath.Join(tb.TempDir(), "journal"), Logger: log,
+		Store: db, Sender: pool, JournalDir: filepath.Join(tb.TempDir(), "journal"), Logger: log,
 		Retry: worker.RetryPolicy{MaxAttempts: 1, InitialBackoff: time.Second, MaxBackoff: time.Second, MaxAge: time.Minute, GreylistDelay: time.Second},
 		Hooks: worker.Hooks{OnSend: func(took time.Duration, _ mail.Outcome) { metrics.Phase("send", took) }, OnRescue: metrics.Recovered},
 	})

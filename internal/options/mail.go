@@ -3,6 +3,7 @@ package options
 import (
 	"errors"
 	netmail "net/mail"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -58,6 +59,8 @@ type SMTP struct {
 	Port     int
 	Username string
 	Password string
+	// Auth is the SASL mechanism, in upper case; empty for the best that the relay offers.
+	Auth string
 	// UseTLS means implicit TLS on port 465, else mandatory STARTTLS; false means plain.
 	UseTLS bool
 	// SendInterval is the least time between two mails of this account, over all workers together.
@@ -82,6 +85,11 @@ func (o *SMTP) Bind(b *Binder) {
 	b.Int(&o.Port, Spec{Variable: "SMTP_PORT", Default: "587", Meaning: "port of the relay; 465 means implicit TLS"}, 1, 65535)
 	b.String(&o.Username, Spec{Variable: "SMTP_USERNAME", Meaning: "user of the relay, together with SMTP_PASSWORD"})
 	b.Password(&o.Password, Spec{Variable: "SMTP_PASSWORD", Meaning: "password of the relay, together with SMTP_USERNAME"})
+	b.String(&o.Auth, Spec{
+		Variable: "SMTP_AUTH",
+		Meaning: "SASL mechanism: SCRAM-SHA-256, SCRAM-SHA-1, PLAIN, LOGIN, CRAM-MD5, XOAUTH2 (with an access token as password) and others " +
+			"(see docs/smtp.md); the best that the relay offers unless set",
+	})
 	b.Bool(&o.UseTLS, Spec{
 		Variable: "SMTP_USE_TLS", Default: "true",
 		Meaning: "true: implicit TLS on port 465, else mandatory STARTTLS; false: plain",
@@ -100,6 +108,11 @@ func (o *SMTP) Bind(b *Binder) {
 	})
 }
 
+// saslMechanisms are what SMTP_AUTH may be.
+var saslMechanisms = []string{
+	"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2",
+}
+
 // Validate implements Area.
 func (o *SMTP) Validate() error {
 	var problems []error
@@ -113,6 +126,10 @@ func (o *SMTP) Validate() error {
 	}
 	if o.Username != "" && o.Password == "" {
 		problems = append(problems, SettingError{"SMTP_PASSWORD", "is required where SMTP_USERNAME is set: set both or none"})
+	}
+	o.Auth = strings.ToUpper(o.Auth)
+	if o.Auth != "" && !slices.Contains(saslMechanisms, o.Auth) {
+		problems = append(problems, SettingError{"SMTP_AUTH", "must be one of " + strings.Join(saslMechanisms, ", ")})
 	}
 	if o.Username == "" && o.Password != "" {
 		problems = append(problems, SettingError{"SMTP_USERNAME", "is required where SMTP_PASSWORD is set: set both or none"})

@@ -32,12 +32,13 @@ type all struct {
 	Unsubscribe options.Unsubscribe
 	Embedded    options.Embedded
 	Operator    options.Operator
+	Fetch       options.Fetch
 	Telemetry   options.Telemetry
 }
 
 func (a *all) command() options.Command {
 	return options.Command{Name: "everything", Summary: "Does everything.", Areas: []options.Area{
-		&a.Database, &a.Redis, &a.Queue, &a.Sender, &a.SMTP, &a.Worker, &a.Outbox, &a.Facade, &a.Unsubscribe, &a.Embedded, &a.Operator, &a.Telemetry,
+		&a.Database, &a.Redis, &a.Queue, &a.Sender, &a.SMTP, &a.Worker, &a.Outbox, &a.Facade, &a.Unsubscribe, &a.Embedded, &a.Operator, &a.Fetch, &a.Telemetry,
 	}}
 }
 

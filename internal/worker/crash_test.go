@@ -19,7 +19,6 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
-	"github.com/cartero-mail/cartero/internal/mail/compose"
 	"github.com/cartero-mail/cartero/internal/store"
 	"github.com/cartero-mail/cartero/internal/worker"
 )
@@ -330,7 +329,7 @@ func runCrashChild(point, dir string) error {
 	}
 	hooked.hook(at(before), at(after))
 	cfg := worker.Config{
-		Store: hooked, Sender: crashRelay{ledgerFile(dir), point}, Compose: compose.Compose, JournalDir: filepath.Join(dir, "journal"),
+		Store: hooked, Sender: crashRelay{ledgerFile(dir), point}, JournalDir: filepath.Join(dir, "journal"),
 		MaxConnections: 1, Window: crashWindow,
 		Hooks: worker.Hooks{OnResult: func(campaign.State, string) { recorded <- struct{}{} }},
 	}

@@ -2,13 +2,10 @@ package worker
 
 import (
 	"errors"
-	"fmt"
-	"runtime"
 	"runtime/debug"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
-	"github.com/cartero-mail/cartero/internal/mail/compose"
 )
 
 var errLeaseLost = errors.New("the lease may have run out")
@@ -24,11 +21,12 @@ type task struct {
 // a row where others wait as well, but by chance: however many there are, a third of the mails are others.
 func (w *Worker) deliverLoop() {
 	urgentBefore := false
+	var buffer []byte // of the mails, one after another
 	for {
 		if !urgentBefore {
 			select {
 			case t := <-w.urgent:
-				w.deliver(t)
+				buffer = w.deliver(t, buffer)
 				urgentBefore = true
 				continue
 			default:
@@ -36,10 +34,10 @@ func (w *Worker) deliverLoop() {
 		}
 		select {
 		case t := <-w.urgent:
-			w.deliver(t)
+			buffer = w.deliver(t, buffer)
 			urgentBefore = true
 		case t := <-w.tasks:
-			w.deliver(t)
+			buffer = w.deliver(t, buffer)
 			urgentBefore = false
 		case <-w.hard.Done():
 			return
@@ -47,8 +45,9 @@ func (w *Worker) deliverLoop() {
 	}
 }
 
-// deliver sends to one recipient, and reports what became of it. An announced recipient always gets a result.
-func (w *Worker) deliver(t task) {
+// deliver sends to one recipient, and reports what became of it. An announced recipient always gets a result. It returns
+// the buffer for the next mail.
+func (w *Worker) deliver(t task, buffer []byte) []byte {
 	epoch, wait, _ := w.relay.state(w.cfg.Now())
 	var result campaign.Result
 	var after effect
@@ -57,7 +56,7 @@ func (w *Worker) deliver(t task) {
 		result = givenBack(t.recipient.ID, now)
 	default:
 		p := t.run.policy.Load()
-		result, after = w.attempt(t, p)
+		result, after, buffer = w.attempt(t, p, buffer)
 		t.run.watchShares(p, result, &after)
 	}
 	if result.State == campaign.StatePending {
@@ -75,6 +74,10 @@ func (w *Worker) deliver(t task) {
 	if after.stop != nil {
 		t.run.cancel(after.stop)
 	}
+	if cap(buffer) > maxKeptBuffer {
+		return nil
+	}
+	return buffer
 }
 
 // report journals the result and queues it for the database.
@@ -86,19 +89,19 @@ func (w *Worker) report(c *claim, result campaign.Result) {
 	w.reporter.add(c, result)
 }
 
-// attempt renders and sends one mail, and decides.
-func (w *Worker) attempt(t task, p *policy) (campaign.Result, effect) {
-	envelope, raw, err := w.compose(t)
+// attempt renders and sends one mail, and decides. It returns the buffer that the mail was made in.
+func (w *Worker) attempt(t task, p *policy, buffer []byte) (campaign.Result, effect, []byte) {
+	m, err := w.compose(t, buffer)
 	if err != nil {
 		return campaign.Result{
 			RecipientID: t.recipient.ID, State: campaign.StateFailed, CountAttempt: true,
 			Category: mail.CategoryInvalid, Detail: composeDetail(err), At: w.cfg.Now(),
-		}, effect{}
+		}, effect{}, buffer
 	}
 
 	d := &dialogue{w: w, task: t}
 	began := w.cfg.Now()
-	verdict := d.send(envelope, raw)
+	verdict := d.send(m.Envelope, m.Raw)
 	now := w.cfg.Now()
 	w.cfg.Hooks.OnSend(now.Sub(began), verdict.Outcome)
 	if d.veto != nil && verdict.Outcome != mail.Sent && verdict.Outcome != mail.Uncertain {
@@ -106,13 +109,13 @@ func (w *Worker) attempt(t task, p *policy) (campaign.Result, effect) {
 		if !errors.Is(d.veto, errLeaseLost) && !errors.Is(d.veto, errSteered) { // the journal is at fault: nothing may be sent without it
 			after.stop = d.veto
 		}
-		return givenBack(t.recipient.ID, now), after
+		return givenBack(t.recipient.ID, now), after, m.Raw
 	}
 	result, after := decide(verdict, t.recipient, p.retry, p.rules, now, w.cfg.Random)
 	if after.action != "" {
 		w.cfg.Hooks.OnRule(after.action)
 	}
-	return result, after
+	return result, after, m.Raw
 }
 
 // dialogue is one call of the Sender.
@@ -155,43 +158,4 @@ func (d *dialogue) beforeDot() error {
 	}
 	d.dotted = d.veto == nil
 	return d.veto
-}
-
-// compose makes the mail. A panic is an error like another: it fails this recipient, never the worker.
-func (w *Worker) compose(t task) (envelope mail.Envelope, raw []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("composing panicked: %s", panicText(p))
-			w.cfg.Logger.Error("Composing a mail panicked", "jobID", t.run.job.ID, "panic", panicText(p), "stack", string(debug.Stack()))
-		}
-	}()
-	content, from := t.run.job.Content, t.run.from
-	raw, err = w.cfg.Compose(mail.Message{
-		From:      from,
-		ReplyTo:   content.ReplyTo,
-		To:        mail.Address{Name: t.recipient.Name, Address: t.recipient.Address},
-		Subject:   content.Subject,
-		Text:      content.Text,
-		HTML:      content.HTML,
-		Headers:   content.Headers,
-		MessageID: campaign.MessageID(t.run.job.ID, t.recipient.Address, from.Address),
-		Date:      t.run.job.CreatedAt,
-	})
-	return mail.Envelope{From: from.Address, To: t.recipient.Address}, raw, err
-}
-
-// composeDetail says why a mail could not be made, unless the error may quote the mail.
-func composeDetail(err error) string {
-	if invalid, ok := errors.AsType[*compose.InvalidError](err); ok {
-		return cutDetail("the mail could not be composed: " + invalid.Error())
-	}
-	return "the mail could not be composed"
-}
-
-// panicText says what a panic was about, unless that may quote a mail.
-func panicText(p any) string {
-	if err, ok := p.(runtime.Error); ok {
-		return err.Error()
-	}
-	return fmt.Sprintf("%T", p)
 }

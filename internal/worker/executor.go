@@ -30,6 +30,8 @@ type run struct {
 	w    *Worker
 	job  campaign.Job
 	from mail.Address
+	// composer makes the mails.
+	composer func() (Composer, error)
 	// ctx ends when nothing more may be announced; its cause says why.
 	ctx    context.Context //nolint:containedctx // a run is a call: its deliverers end with it
 	cancel context.CancelCauseFunc
@@ -77,6 +79,9 @@ func (w *Worker) HandleJob(ctx context.Context, jobID string) (campaign.JobProgr
 			progress.HeldUntil = job.Hold.Until
 		}
 		return w.resume(ctx, job, progress)
+	}
+	if job.Content.Unsubscribe.Managed && w.cfg.UnsubscribeURL == nil {
+		return campaign.JobProgress{Status: job.Status}, errNoUnsubscribe
 	}
 	if err := w.cfg.Store.StartJob(ctx, jobID, w.cfg.Now()); err != nil {
 		return campaign.JobProgress{}, fmt.Errorf("starting the job: %w", err)
@@ -139,6 +144,7 @@ func (w *Worker) newRun(ctx context.Context, job campaign.Job) *run {
 	if r.from.Address == "" {
 		r.from = w.cfg.From
 	}
+	r.composer = sync.OnceValues(r.compileContent)
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	r.follow(job)
 	return r

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/mail/compose"
 	"github.com/cartero-mail/cartero/internal/worker"
 )
 
@@ -198,17 +199,27 @@ func TestRepliesLostByTheDatabase(t *testing.T) {
 	})
 }
 
+// panicky panics over one address.
+type panicky struct {
+	worker.Composer
+	over string
+}
+
+func (c panicky) Append(dst []byte, to compose.Recipient) (compose.Mail, error) {
+	if to.Address == c.over {
+		panic("a bug that quotes " + to.Address)
+	}
+	return c.Composer.Append(dst, to)
+}
+
 func TestPanicInComposeFailsOneRecipient(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(w *world) {
 		jobs := w.seed(3, 1000)
 		k := w.start(func(cfg *worker.Config) {
-			inner := cfg.Compose
-			cfg.Compose = func(m mail.Message) ([]byte, error) {
-				if m.To.Address == address(1) {
-					panic("a bug that quotes " + m.To.Address)
-				}
-				return inner(m)
+			cfg.Compile = func(content mail.Content) (worker.Composer, error) {
+				template, err := compose.NewTemplate(content)
+				return panicky{template, address(1)}, err
 			}
 		})
 		w.run(k, jobs[0])

@@ -18,7 +18,6 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
-	"github.com/cartero-mail/cartero/internal/mail/compose"
 	"github.com/cartero-mail/cartero/internal/store"
 	"github.com/cartero-mail/cartero/internal/worker"
 )
@@ -87,7 +86,7 @@ func (w *world) journalDir() string { return filepath.Join(w.dir, "journal") }
 
 func (w *world) config() worker.Config {
 	return worker.Config{
-		Store: w.store, Sender: w.relay, Compose: compose.Compose, JournalDir: w.journalDir(),
+		Store: w.store, Sender: w.relay, JournalDir: w.journalDir(),
 		From: mail.Address{Address: "default@shop.example"}, MaxConnections: 4,
 		Random: func() float64 { return 0.5 }, Logger: slog.New(slog.NewTextHandler(testLog{w.t}, nil)),
 	}

@@ -61,13 +61,16 @@ type Hooks struct {
 	OnAbort func(ends bool)
 }
 
-// Config is what a Worker is made of. Store, Sender, Compose and JournalDir are required; every other zero value means
-// the default.
+// Config is what a Worker is made of. Store, Sender and JournalDir are required; every other zero value means the default.
 type Config struct {
 	Store  Store
 	Sender mail.Sender
-	// Compose makes the bytes of a mail. Its error, or panic, fails that recipient alone.
-	Compose func(mail.Message) ([]byte, error)
+	// Compile prepares what the mails of a job have in common; nil means compose.NewTemplate. Its errors and panics, and
+	// those of the Composer, fail single recipients.
+	Compile func(mail.Content) (Composer, error)
+	// UnsubscribeURL is where the recipient with this id unsubscribes. Without it, jobs whose mails need such links are left
+	// to other workers.
+	UnsubscribeURL func(recipientID string) string
 	// Pacer is asked before each mail; nil sends as fast as the relay takes.
 	Pacer Pacer
 	// Rates returns the rate of a campaign, which the worker asks before it announces recipients; the same arguments mean
@@ -165,7 +168,7 @@ func (c *Config) validate() error {
 		missing bool
 		name    string
 	}{
-		{c.Store == nil, "Store"}, {c.Sender == nil, "Sender"}, {c.Compose == nil, "Compose"}, {c.JournalDir == "", "JournalDir"},
+		{c.Store == nil, "Store"}, {c.Sender == nil, "Sender"}, {c.JournalDir == "", "JournalDir"},
 	} {
 		if required.missing {
 			problems = append(problems, fmt.Errorf("worker: %s is required", required.name))
@@ -201,6 +204,9 @@ func (c *Config) setDefaults() {
 		GreylistDelay:  cmp.Or(c.Retry.GreylistDelay, 5*time.Minute),
 		HoldFor:        cmp.Or(c.Retry.HoldFor, 5*time.Minute),
 		InDoubt:        c.Retry.InDoubt,
+	}
+	if c.Compile == nil {
+		c.Compile = compile
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -334,7 +334,7 @@ func TestJobsThatMayNotRunAreGivenBack(t *testing.T) {
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	_, err := worker.New(worker.Config{Lease: -1, MaxConnections: -1})
-	want := "worker: Store is required\nworker: Sender is required\nworker: Compose is required\nworker: JournalDir is required\n" +
+	want := "worker: Store is required\nworker: Sender is required\nworker: JournalDir is required\n" +
 		"worker: no number may be negative\nworker: no duration may be negative"
 	if err == nil || err.Error() != want {
 		t.Errorf("New returned:\n%v\nwant:\n%s", err, want)
