@@ -256,7 +256,7 @@ func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db 
 	if err != nil {
 		return err
 	}
-	serving, gate, err := p.serveFacade(ctx, listener, s.facade, s.queue, s.sender.Address(), db, queue, box, mails)
+	serving, gate, err := p.serveFacade(ctx, listener, s.facade, s.unsubscribe, s.queue, s.sender.Address(), db, queue, box, mails)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,8 @@ type embeddedSettings struct {
 	worker    options.Worker
 	outbox    options.Outbox
 	telemetry options.Telemetry
+
+	unsubscribe options.Unsubscribe
 }
 
 // runEmbedded is `cartero facade --embedded`: what is not configured is in the process.
@@ -37,7 +39,7 @@ func runEmbedded(ctx context.Context, c cli) (err error) {
 	s := &embeddedSettings{queue: options.Queue{BullOnly: true}}
 	s.database.Embedded, s.redis.Embedded, s.worker.Embedded = true, true, true
 	c.env = withDefaults(c.env, embeddedDefaults)
-	err = load(c, "facade", "serves the HTTP interface of the services that Cartero replaces", &s.facade, &s.embedded, &s.smtp,
+	err = load(c, "facade", "serves the HTTP interface of the services that Cartero replaces", &s.facade, &s.unsubscribe, &s.embedded, &s.smtp,
 		&s.sender, &s.database, &s.redis, &s.queue, &s.worker, &s.outbox, &s.telemetry)
 	if err != nil {
 		return err
@@ -66,7 +68,7 @@ func runEmbedded(ctx context.Context, c cli) (err error) {
 
 func (s *embeddedSettings) run(ctx context.Context, c cli) (err error) {
 	leaveRoom()
-	p, ctx := newProcess(ctx, c.stderr, s.telemetry, &s.database, &s.redis, &s.smtp, &s.facade)
+	p, ctx := newProcess(ctx, c.stderr, s.telemetry, &s.database, &s.redis, &s.smtp, &s.facade, &s.unsubscribe)
 	s.chooseSender(p)
 	db, queue, closeBoth, err := openBackends(ctx, s.database, s.redis, s.queue, openQueue)
 	if err != nil {
@@ -89,11 +91,13 @@ func (s *embeddedSettings) run(ctx context.Context, c cli) (err error) {
 	if err != nil {
 		return err
 	}
-	delivery, err := p.newDelivery(workerSettings{worker: s.worker, smtp: s.smtp, sender: s.sender, redis: s.redis}, db, queue, metrics)
+	delivery, err := p.newDelivery(workerSettings{
+		worker: s.worker, smtp: s.smtp, sender: s.sender, redis: s.redis, unsubscribe: s.unsubscribe,
+	}, db, queue, metrics)
 	if err != nil {
 		return err
 	}
-	serving, gate, err := p.serveFacade(ctx, listener, s.facade, s.queue, s.sender.Address(), db, queue, box, mails)
+	serving, gate, err := p.serveFacade(ctx, listener, s.facade, s.unsubscribe, s.queue, s.sender.Address(), db, queue, box, mails)
 	if err != nil {
 		return err
 	}

@@ -32,16 +32,17 @@ func runFacade(ctx context.Context, c cli) (err error) {
 		database options.Database
 		queueOpt options.Queue
 		sweep    options.Outbox
+		links    options.Unsubscribe
 		t        options.Telemetry
 	)
 	s.smtp.Optional = true
 	err = load(c, "facade", "serves the HTTP interface of the services that Cartero replaces",
-		&o, &embedded, &database, &s.redis, &queueOpt, &s.sender, &s.smtp, &s.delivery, &sweep, &t)
+		&o, &links, &embedded, &database, &s.redis, &queueOpt, &s.sender, &s.smtp, &s.delivery, &sweep, &t)
 	if err != nil {
 		return err
 	}
 	leaveRoom()
-	p, ctx := newProcess(ctx, c.stderr, t, &database, &s.redis, &s.smtp, &o)
+	p, ctx := newProcess(ctx, c.stderr, t, &database, &s.redis, &s.smtp, &o, &links)
 	db, queue, closeBoth, err := openBackends(ctx, database, s.redis, queueOpt, openProducer)
 	if err != nil {
 		return err
@@ -64,7 +65,7 @@ func runFacade(ctx context.Context, c cli) (err error) {
 	if err != nil {
 		return err
 	}
-	serving, gate, err := p.serveFacade(ctx, listener, o, queueOpt, s.sender.Address(), db, queue, box, mails)
+	serving, gate, err := p.serveFacade(ctx, listener, o, links, queueOpt, s.sender.Address(), db, queue, box, mails)
 	if err != nil {
 		return err
 	}
@@ -93,11 +94,11 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 // serveFacade answers from the first moment; until the gate is opened, all but the probes with 503. When ctx ends, requests
 // under way are finished; serving ends when none is left: what they need has to live that long.
 func (p *process) serveFacade(
-	ctx context.Context, listener net.Listener, o options.Facade, queueOpt options.Queue, from mail.Address,
+	ctx context.Context, listener net.Listener, o options.Facade, links options.Unsubscribe, queueOpt options.Queue, from mail.Address,
 	db *store.Store, queue producer, box *outbox.Outbox, mails *mails,
 ) (serving context.Context, gate *startGate, err error) {
 	gate = &startGate{}
-	handler, err := facade.New(facade.Config{
+	cfg := facade.Config{
 		Version:    version,
 		Ledger:     db,
 		Jobs:       db,
@@ -121,7 +122,8 @@ func (p *process) serveFacade(
 		Unavailable: store.IsUnavailable,
 		Logger:      p.logger,
 		Metrics:     telemetry.NewHTTPMetrics(p.registry),
-	})
+	}
+	handler, err := withUnsubscribing(cfg, links, db)
 	if err != nil {
 		return nil, nil, errors.Join(err, listener.Close())
 	}
@@ -133,6 +135,18 @@ func (p *process) serveFacade(
 		return facade.Serve(ctx, listener, gate, facadeGrace, p.logger)
 	})
 	return serving, gate, nil
+}
+
+// withUnsubscribing makes a facade that recipients unsubscribe at, if there is a key for their links.
+func withUnsubscribing(cfg facade.Config, o options.Unsubscribe, db *store.Store) (http.Handler, error) {
+	links, err := o.Links()
+	if err != nil {
+		return nil, err
+	}
+	if links != nil {
+		cfg.Links, cfg.Unsubscriber = links, db
+	}
+	return facade.New(cfg)
 }
 
 func policies(all []options.KeyPolicy) []facade.Policy {

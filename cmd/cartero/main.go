@@ -47,6 +47,7 @@ func commands() []command {
 		{"worker", "takes jobs from the queue and delivers their mails over SMTP", runWorker},
 		{"facade", "serves the HTTP interface of the services that Cartero replaces", runFacade},
 		{"queue", "shows the Bull queue and steers it: pause, resume, retry, promote, remove", runQueue},
+		{"suppression", "shows and changes the list of addresses that campaigns leave out: list, add, remove, import, export", runSuppression},
 		{"migrate", "brings the tables of the database up to date, and ends", runMigrate},
 		{"dev", "runs everything in one process, with what is not configured embedded", runDev},
 		{"version", "prints the version", runVersion},
@@ -97,7 +98,7 @@ func exitCode(err error, stderr io.Writer) int {
 func printUsage(w io.Writer) {
 	fmt.Fprint(w, "Cartero sends e-mail campaigns that are declared as Kubernetes objects.\n\nUsage:\n  cartero <command> [flags]\n\nCommands:\n")
 	for _, cmd := range commands() {
-		fmt.Fprintf(w, "  %-10s %s\n", cmd.name, cmd.summary)
+		fmt.Fprintf(w, "  %-11s %s\n", cmd.name, cmd.summary)
 	}
 	fmt.Fprint(w, "\n`cartero <command> --help` lists a command's settings.\n")
 }
