@@ -48,6 +48,8 @@ func commands() []command {
 		{"facade", "serves the HTTP interface of the services that Cartero replaces", runFacade},
 		{"queue", "shows the Bull queue and steers it: pause, resume, retry, promote, remove", runQueue},
 		{"suppression", "shows and changes the list of addresses that campaigns leave out: list, add, remove, import, export", runSuppression},
+		{"lint", "checks manifests and lists before they are applied, without a cluster", runLint},
+		{"preview", "shows the mail to one recipient before it is sent, without a cluster", runPreview},
 		{"migrate", "brings the tables of the database up to date, and ends", runMigrate},
 		{"dev", "runs everything in one process, with what is not configured embedded", runDev},
 		{"version", "prints the version", runVersion},

@@ -26,18 +26,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/cartero-mail/cartero/config/crd"
+	"github.com/cartero-mail/cartero/internal/manifest"
 )
-
-// Problem is one thing for which the API server refuses an object.
-type Problem struct {
-	// Path is the field, such as spec.message.replyTo[0].
-	Path string
-	// Message says what is wrong without quoting the value; Value is the value, where there is one.
-	Message string
-	Value   string
-	// Unknown tells a field that the schema does not have: kubectl refuses it, other clients have it dropped.
-	Unknown bool
-}
 
 // Schema is that of EmailCampaign. It is safe for concurrent use.
 type Schema struct {
@@ -92,23 +82,23 @@ func compile(props *apiextensions.JSONSchemaProps) (*Schema, error) {
 // Apply checks an object as the API server does on creation, in its order, and fills in the defaults. The object is
 // pruned of what the schema does not know. Problems are in the order of their paths. One without a namespace is in
 // "default", as for kubectl.
-func (s *Schema) Apply(ctx context.Context, object map[string]any) []Problem {
+func (s *Schema) Apply(ctx context.Context, object map[string]any) []manifest.Problem {
 	_, _, unknown, err := objectmeta.GetObjectMetaWithOptions(object, objectmeta.ObjectMetaOptions{ReturnUnknownFieldPaths: true})
 	if err != nil {
-		return []Problem{{Path: "metadata", Message: "has a field of another type than it must be"}}
+		return []manifest.Problem{{Path: "metadata", Message: "has a field of another type than it must be"}}
 	}
 	unknown = append(unknown, pruning.PruneWithOptions(object, s.structural, true,
 		structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})...)
-	var problems []Problem
+	var problems []manifest.Problem
 	for _, path := range unknown {
-		problems = append(problems, Problem{Path: path, Message: "there is no such field", Unknown: true})
+		problems = append(problems, manifest.Problem{Path: path, Message: "there is no such field", Unknown: true})
 	}
 	defaulting.PruneNonNullableNullsWithoutDefaults(object, s.structural)
 	defaulting.Default(object, s.structural)
 	for _, err := range s.validate(ctx, object) {
 		problems = append(problems, problemOf(err))
 	}
-	slices.SortStableFunc(problems, func(a, b Problem) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortStableFunc(problems, func(a, b manifest.Problem) int { return strings.Compare(a.Path, b.Path) })
 	return problems
 }
 
@@ -140,8 +130,8 @@ func blocks(errs field.ErrorList) bool {
 	})
 }
 
-func problemOf(err *field.Error) Problem {
-	problem := Problem{Path: err.Field, Message: err.Detail}
+func problemOf(err *field.Error) manifest.Problem {
+	problem := manifest.Problem{Path: err.Field, Message: err.Detail}
 	switch err.Type {
 	case field.ErrorTypeRequired:
 		problem.Message = "is required"

@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/cartero-mail/cartero/internal/crdschema"
+	"github.com/cartero-mail/cartero/internal/manifest"
 )
 
 const valid = `
@@ -35,26 +36,26 @@ func TestApply(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		mutate func(map[string]any)
-		want   []crdschema.Problem
+		want   []manifest.Problem
 	}{
 		{"valid", func(map[string]any) {}, nil},
-		{"unknown field", set([]string{"spec", "message", "subjekt"}, "News"), []crdschema.Problem{
+		{"unknown field", set([]string{"spec", "message", "subjekt"}, "News"), []manifest.Problem{
 			{Path: "spec.message.subjekt", Message: "there is no such field", Unknown: true},
 		}},
-		{"wrong type", set([]string{"spec", "jobSize"}, "many"), []crdschema.Problem{
+		{"wrong type", set([]string{"spec", "jobSize"}, "many"), []manifest.Problem{
 			{Path: "spec.jobSize", Message: `must be of type integer: "string"`},
 		}},
-		{"missing", func(object map[string]any) { delete(object["spec"].(map[string]any), "message") }, []crdschema.Problem{
+		{"missing", func(object map[string]any) { delete(object["spec"].(map[string]any), "message") }, []manifest.Problem{
 			{Path: "spec.message", Message: "is required"},
 		}},
-		{"word", set([]string{"spec", "mode"}, "Dry"), []crdschema.Problem{
+		{"word", set([]string{"spec", "mode"}, "Dry"), []manifest.Problem{
 			{Path: "spec.mode", Message: `supported values: "Send", "DryRun"`, Value: "Dry"},
 		}},
-		{"rule", set([]string{"spec", "message", "from", "address"}, "News <news@example.com>"), []crdschema.Problem{{
+		{"rule", set([]string{"spec", "message", "from", "address"}, "News <news@example.com>"), []manifest.Problem{{
 			Path: "spec.message.from.address", Value: "News <news@example.com>",
 			Message: "spec.message.from.address must be a plain address, like news@example.com; the display name goes into spec.message.from.name",
 		}}},
-		{"name", set([]string{"metadata", "name"}, "News!"), []crdschema.Problem{{
+		{"name", set([]string{"metadata", "name"}, "News!"), []manifest.Problem{{
 			Path: "metadata.name", Value: "News!",
 			Message: "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with " +
 				"an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
