@@ -156,13 +156,14 @@ func (in *importer) entry(fields []string) (entry campaign.Suppression, reason s
 		SuppressionKey: campaign.SuppressionKey{Address: recipients.Key(address), Scope: in.call.scope},
 		Reason:         in.call.reason, Source: "cartero suppression import", CreatedAt: in.now,
 	}
-	ok := true
 	if text := field("scope"); text != "" {
+		var ok bool
 		if entry.Scope, ok = parseScope(text); !ok {
 			return entry, "Scope"
 		}
 	}
 	if text := field("reason"); text != "" {
+		var ok bool
 		if entry.Reason, ok = parseReason(text); !ok {
 			return entry, "Reason"
 		}
