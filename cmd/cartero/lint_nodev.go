@@ -5,15 +5,15 @@ package main
 import (
 	"context"
 	"errors"
-
-	"github.com/cartero-mail/cartero/internal/check"
 )
 
-// runLint stands for `cartero lint` in builds without the API server's checks, such as the container image.
-func runLint(context.Context, cli) error {
-	return errors.New("this build has no lint: it is in the programs that releases have for download, and in those that " +
-		"`make build` makes of the source")
-}
+// runLint stands for `cartero lint` in builds that are to be small, such as the container image.
+func runLint(context.Context, cli) error { return notHere("lint") }
 
-// manifestSchema is nothing in such builds: a preview does without.
-func manifestSchema() (check.Schema, error) { return nil, nil } //nolint:nilnil // no schema is no error
+// runPreview stands for `cartero preview` in such builds.
+func runPreview(context.Context, cli) error { return notHere("preview") }
+
+func notHere(command string) error {
+	return errors.New("this build has no " + command + ": build Cartero from source, with `make build`, " +
+		"or `go install github.com/cartero-mail/cartero/cmd/cartero@latest`")
+}
