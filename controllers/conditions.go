@@ -93,7 +93,7 @@ func acceptedCondition(f facts) verdict {
 	switch {
 	case f.stalled != nil:
 		return isFalse(f.stalled.reason, "%s", f.stalled.err)
-	case f.sealed():
+	case f.sealed(), f.planned:
 		return isTrue(v1alpha1.ReasonAccepted, "Message and recipients are in order")
 	default:
 		return known
@@ -108,6 +108,8 @@ func materializedCondition(f facts) verdict {
 		return isTrue(v1alpha1.ReasonMaterialized, "%s are in the database", listMessage(f.record.Totals))
 	case f.stalled != nil:
 		return isFalse(v1alpha1.ReasonPending, "Nothing is written before the campaign is accepted")
+	case f.planned:
+		return isFalse(v1alpha1.ReasonPending, "A dry run writes nothing")
 	case f.object.Status.MaterializedTime != nil: // what was written stays written, whatever can be read now
 		return known
 	case f.dependency != nil && f.dependency.reason == v1alpha1.ReasonDatabaseUnavailable:
@@ -122,6 +124,8 @@ func materializedCondition(f facts) verdict {
 func enqueuedCondition(f facts) verdict {
 	until, waits := f.waiting()
 	switch {
+	case f.planned:
+		return isFalse(v1alpha1.ReasonPending, "A dry run puts nothing into the queue")
 	case f.done():
 		return isTrue(v1alpha1.ReasonEnqueued, "%s worked off", count(int64(f.jobs()), "job"))
 	case f.enqueued && !f.paused() && !waits:
@@ -210,6 +214,8 @@ func readyCondition(f facts, complete, failed, suspended verdict) verdict {
 			f.dependency.dependency, f.dependency.err)
 	case f.err != nil:
 		return isFalse(v1alpha1.ReasonDependencyNotReady, "It is tried again: %s", f.err)
+	case f.planned:
+		return isTrue(v1alpha1.ReasonPlanned, "%s", f.planMessage())
 	case failed.status == metav1.ConditionTrue:
 		return isFalse(failed.reason, "%s", failed.message)
 	case complete.status == metav1.ConditionTrue:

@@ -66,6 +66,9 @@ func (r *EmailCampaignReconciler) leave(ctx context.Context, s *scope) (*notice,
 		ctx, cancel = context.WithTimeout(ctx, forgetTimeout)
 		defer cancel()
 	}
+	if s.dry() { // what it planned may be there, and is another object's
+		return nil, nil //nolint:nilnil // there is nothing to tell
+	}
 	if err := r.lookUp(ctx, s); err != nil {
 		return nil, err
 	}

@@ -59,6 +59,8 @@ type EmailCampaignReconciler struct {
 	MixedWorkers bool
 	// ManagedUnsubscribe tells that the engine has an address where recipients unsubscribe (UNSUBSCRIBE_URL).
 	ManagedUnsubscribe bool
+	// Suppressed tells dry runs who is on the suppression list; nil tells nothing.
+	Suppressed Suppressed
 	// Fetcher gets what urlRef names; without it, such campaigns are refused.
 	Fetcher Fetcher
 	// NoProgressAfter is how long nobody may end while workers should be sending, before status says so; 0 means
@@ -171,8 +173,7 @@ func (r *EmailCampaignReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 			res, err = r.retire(ctx, s, s.sooner(res))
 		}
 	}()
-	err = runSteps(ctx, s, r.lookUp, r.own, r.unlessEnded(
-		r.shutDown, r.pause, r.acceptSpec, r.materialize, r.shutDown, r.steer, r.answerVerbs, r.endInTime, r.enqueue))
+	err = runSteps(ctx, s, r.steps(s)...)
 	s.forgetUnlessAccepted(err)
 	return ctrl.Result{}, errors.Join(err, runSteps(ctx, s, r.observe, r.judge))
 }

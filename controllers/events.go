@@ -76,6 +76,10 @@ var underway = []transition{
 		event: v1alpha1.EventCampaignScheduled, action: "Schedule",
 	},
 	{
+		conditionType: v1alpha1.ConditionReady, status: metav1.ConditionTrue, reason: v1alpha1.ReasonPlanned,
+		event: v1alpha1.EventCampaignPlanned, action: "Plan",
+	},
+	{
 		conditionType: v1alpha1.ConditionReady, reason: v1alpha1.ReasonNoProgress,
 		event: v1alpha1.EventNoProgress, action: "Send", warning: true,
 	},

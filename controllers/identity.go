@@ -146,6 +146,9 @@ func (r *EmailCampaignReconciler) loadFrom(ctx context.Context, s *scope, source
 		return r.loadError(s, totals, err)
 	}
 	draft := s.draft(source.hash)
+	if err := s.checkPlan(draft); err != nil {
+		return err
+	}
 	if s.sealed() {
 		if campaign.SameSource(*s.record, draft) == nil {
 			return r.comeForward(ctx, s)

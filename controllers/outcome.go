@@ -108,6 +108,8 @@ func nextLoop(s *scope, stepErr error, progress time.Duration) (ctrl.Result, err
 func lookAgain(s *scope, progress time.Duration) time.Duration {
 	_, waits := s.waiting()
 	switch {
+	case s.planned: // an edit brings its own event
+		return 0
 	case s.done() && s.tally.InDoubt == 0:
 		return 0
 	case s.done(): // a doubt may still be resolved by a worker that comes back

@@ -34,6 +34,11 @@ type scope struct {
 	idle               time.Duration      // set by acceptSpec: what Record.Idle has to be
 	deadline           *time.Time         // set by acceptSpec: when spec.activeDeadlineSeconds ends the campaign; nil for never, and while it is suspended
 
+	planned  bool            // set by dryRun: status.plan is, or becomes, that of this generation
+	newPlan  *v1alpha1.Plan  // set by dryRun: the plan, where it was made in this loop, and with it:
+	planHash string          // set by dryRun: what the campaign's snapshotHash would be
+	totals   campaign.Totals // set by dryRun: what reading the list came to
+
 	accepted bool            // set by materialize: the sealed campaign is what this generation asks for
 	enqueued bool            // set by enqueue: every due job is in the queue
 	tally    *campaign.Tally // set by observe; nil while unknown

@@ -23,6 +23,15 @@ func held(c *v1alpha1.EmailCampaign) {
 	c.Annotations = map[string]string{v1alpha1.AnnotationHold: "ana: the price is wrong"}
 }
 
+func dryRun(c *v1alpha1.EmailCampaign) { c.Spec.Mode = v1alpha1.ModeDryRun }
+
+// plans is a dry run that came to this.
+func (g given) plans(plan *v1alpha1.Plan) given {
+	g.owner, g.planned, g.newPlan, g.planHash = false, true, plan, "p"
+	g.totals = campaign.Totals{Duplicates: plan.Duplicates}
+	return g
+}
+
 func startingAt(at time.Time) func(*v1alpha1.EmailCampaign) {
 	return func(c *v1alpha1.EmailCampaign) {
 		c.Spec.Schedule = &v1alpha1.Schedule{StartTime: new(metav1.NewTime(at)), TimeZone: "Etc/UTC"}
@@ -139,6 +148,15 @@ func TestStates(t *testing.T) {
 		err   error
 		want  state
 	}{
+		{
+			name: "a dry run is done", given: aCampaign(dryRun).plans(&v1alpha1.Plan{
+				Recipients: 8, Suppressed: 2, Duplicates: 1, TopDomains: []v1alpha1.DomainCount{{Domain: "example.org", Count: 10}},
+				MessageBytes: 4321, Warnings: []string{"html shows the image cid:logo, and no attachment has that content id"},
+			}),
+			want: state{Ready: "True Planned", Kstatus: status.CurrentStatus, Others: map[string]string{
+				"Materialized": "False Pending", "Enqueued": "False Pending",
+			}},
+		},
 		{
 			name: "waits for its start", given: aCampaign(startingAt(hour)).written(sealed).enqueuedNow().counting(waiting).open(hour, time.Time{}),
 			want: state{Ready: "True Scheduled", Kstatus: status.CurrentStatus, Next: "1h0m0s", Others: map[string]string{"Enqueued": "False Pending"}},

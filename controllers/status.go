@@ -56,6 +56,7 @@ func computeStatus(s *scope, stepErr error, redact func(string) string, noProgre
 	status.ObservedGeneration = generation
 	status.CampaignKey = s.key
 	setRecord(status, s)
+	setPlan(status, s, f.stalled != nil)
 	setCounts(status, s)
 }
 
@@ -77,13 +78,18 @@ func setRecord(status *v1alpha1.EmailCampaignStatus, s *scope) {
 	status.Jobs = int32(record.Totals.Jobs)
 	status.MaterializedTime = timeOf(record.SealedAt)
 	status.StartTime = timeOf(record.StartedAt)
-	status.List = &v1alpha1.ListSummary{Duplicates: record.Totals.Duplicates, Invalid: record.Totals.Invalid}
-	for i, line := range record.Totals.InvalidLines {
+	status.List = listSummary(record.Totals)
+}
+
+func listSummary(totals campaign.Totals) *v1alpha1.ListSummary {
+	summary := &v1alpha1.ListSummary{Duplicates: totals.Duplicates, Invalid: totals.Invalid}
+	for i, line := range totals.InvalidLines {
 		if i == maxInvalidLines {
 			break
 		}
-		status.List.InvalidLines = append(status.List.InvalidLines, int32(line))
+		summary.InvalidLines = append(summary.InvalidLines, int32(line))
 	}
+	return summary
 }
 
 // setCounts shows the tally, and what follows from it.

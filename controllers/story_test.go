@@ -41,6 +41,8 @@ type world struct {
 	from      mail.Address
 	testers   []string
 	mailed    mailed
+	fetcher   Fetcher
+	links     bool // the engine has an address for unsubscribing
 	// quiet is how long nobody may end before a campaign makes no progress; 0 is the default.
 	quiet time.Duration
 }
@@ -114,8 +116,8 @@ func (w *world) reconciler(t *testing.T) *EmailCampaignReconciler {
 		Redact:         telemetry.Redact,
 		DefaultFrom:    w.from,
 		TestRecipients: w.testers, NoProgressAfter: w.quiet,
-		Mailer: &w.mailed,
-		Now:    clock,
+		Mailer: &w.mailed, Fetcher: w.fetcher, Suppressed: w.store, ManagedUnsubscribe: w.links,
+		Now: clock,
 	}
 	if err := r.validate(); err != nil {
 		t.Fatal(err)

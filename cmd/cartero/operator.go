@@ -139,6 +139,7 @@ func (p *process) reconcile(ctx context.Context, r reconciling) error {
 
 		ManagedUnsubscribe: r.links.URL != "",
 		Fetcher:            fetcher,
+		Suppressed:         r.db,
 
 		DeletionPatience: r.operator.DeletionPatience,
 		NoProgressAfter:  r.operator.NoProgressAfter,
