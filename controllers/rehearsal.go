@@ -58,7 +58,9 @@ func (p *Rehearsal) OpenList(ctx context.Context) (list *recipients.List, closeL
 }
 
 // Check says what of the resolved message can't be made for a recipient, without a value of theirs.
-func (p *Rehearsal) Check(recipient campaign.Recipient) error { return p.scope.checkRecipient(recipient) }
+func (p *Rehearsal) Check(recipient campaign.Recipient) error {
+	return p.scope.checkRecipient(recipient)
+}
 
 // MailTo is what the mail to a recipient is made with, as if they were the only one; its link for unsubscribing is an
 // example, and it is of the time at which the rehearsal began.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/cartero-mail/cartero/internal/options"
@@ -67,10 +68,8 @@ func (c *checkArgs) oneOf(name string, words ...string) string {
 	if !given {
 		return words[0]
 	}
-	for _, word := range words {
-		if value == word {
-			return value
-		}
+	if slices.Contains(words, value) {
+		return value
 	}
 	c.problem("--"+name, "must be "+strings.Join(words, ", "))
 	return words[0]

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cartero-mail/cartero/internal/check"
+	"github.com/cartero-mail/cartero/controllers/check"
 	"github.com/cartero-mail/cartero/internal/crdschema"
 )
 

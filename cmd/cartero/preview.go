@@ -14,7 +14,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/cartero-mail/cartero/internal/check"
+	"github.com/cartero-mail/cartero/controllers/check"
 	"github.com/cartero-mail/cartero/internal/manifest"
 	"github.com/cartero-mail/cartero/internal/options"
 )

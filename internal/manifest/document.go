@@ -123,10 +123,10 @@ func parseDocument(file string, p part) ([]*Document, error) {
 
 func newDocument(file string, object map[string]any, root *yamlv3.Node) *Document {
 	text := func(from map[string]any, name string) string {
-		value, _ := from[name].(string) //nolint:errcheck // what is no text is none
+		value, _ := from[name].(string)
 		return value
 	}
-	metadata, _ := object["metadata"].(map[string]any) //nolint:errcheck // as above
+	metadata, _ := object["metadata"].(map[string]any)
 	return &Document{
 		File: file, Object: object, root: root,
 		APIVersion: text(object, "apiVersion"), Kind: text(object, "kind"),

@@ -16,7 +16,7 @@ func isKustomization(path string) bool {
 // generate adds what the configMapGenerator and the secretGenerator of a kustomization make of files and literals.
 func (s *Set) generate(d *Document) {
 	for field, kind := range map[string]string{"configMapGenerator": KindConfigMap, "secretGenerator": KindSecret} {
-		generators, _ := d.Object[field].([]any) //nolint:errcheck // what is no list has no entries
+		generators, _ := d.Object[field].([]any)
 		for i, entry := range generators {
 			generator, ok := entry.(map[string]any)
 			if !ok {
@@ -34,16 +34,16 @@ func (s *Set) generate(d *Document) {
 }
 
 func text(from map[string]any, name string) string {
-	value, _ := from[name].(string) //nolint:errcheck // what is no text is none
+	value, _ := from[name].(string)
 	return value
 }
 
 func (s *Set) generateFrom(d *Document, path string, generator map[string]any, b *Bundle) {
 	each := func(field string, do func(at, entry string) error) {
-		entries, _ := generator[field].([]any) //nolint:errcheck // as above
+		entries, _ := generator[field].([]any)
 		for i, value := range entries {
 			at := fmt.Sprintf("%s.%s[%d]", path, field, i)
-			entry, _ := value.(string) //nolint:errcheck // as above
+			entry, _ := value.(string)
 			if err := do(at, entry); err != nil {
 				s.Problems = append(s.Problems, &Error{d.Position(at), at + ": " + err.Error()})
 			}

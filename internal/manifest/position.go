@@ -60,7 +60,8 @@ func (d *Document) indent(node, key *yamlv3.Node) (int, bool) {
 func steps(path string) []string {
 	var out []string
 	for path != "" {
-		switch end := 0; path[0] {
+		var end int
+		switch path[0] {
 		case '.':
 			path = path[1:]
 		case '[':

@@ -160,7 +160,7 @@ func (s *Set) bundle(d *Document) *Bundle {
 		plain, encoded = "stringData", "data"
 	}
 	for _, field := range []string{encoded, plain} { // stringData outranks data
-		values, _ := d.Object[field].(map[string]any) //nolint:errcheck // what is no map has no keys
+		values, _ := d.Object[field].(map[string]any)
 		for key, value := range values {
 			path := field + "[" + key + "]"
 			text, ok := value.(string)

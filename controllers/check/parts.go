@@ -93,7 +93,7 @@ func (p *Parts) read(header func(string) string, body io.Reader) error {
 	if err != nil {
 		return err
 	}
-	disposition, named, _ := mime.ParseMediaType(header("Content-Disposition")) //nolint:errcheck // without one, it is a body
+	disposition, named, _ := mime.ParseMediaType(header("Content-Disposition"))
 	switch {
 	case disposition == "" && mediaType == "text/plain" && p.Text == "":
 		p.Text = strings.ReplaceAll(string(data), "\r\n", "\n")

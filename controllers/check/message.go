@@ -124,12 +124,12 @@ func (s *subject) checkImages() {
 // a file.
 func (s *subject) declaredImages() []string {
 	var ids []string
-	spec, _ := s.document.Object["spec"].(map[string]any) //nolint:errcheck // admit has checked its types
-	message, _ := spec["message"].(map[string]any)        //nolint:errcheck // as above
-	attachments, _ := message["attachments"].([]any)      //nolint:errcheck // as above
+	spec, _ := s.document.Object["spec"].(map[string]any)
+	message, _ := spec["message"].(map[string]any)
+	attachments, _ := message["attachments"].([]any)
 	for _, attachment := range attachments {
-		fields, _ := attachment.(map[string]any) //nolint:errcheck // as above
-		id, _ := fields["contentID"].(string)    //nolint:errcheck // as above
+		fields, _ := attachment.(map[string]any)
+		id, _ := fields["contentID"].(string)
 		ids = append(ids, id)
 	}
 	return ids

@@ -145,7 +145,7 @@ func (s *subject) missing(path string, from *v1alpha1.BodySource) bool {
 func (s *subject) absent(
 	path string, configMap *v1alpha1.ConfigMapKeyReference, secret *v1alpha1.SecretKeyReference, url *v1alpha1.URLReference,
 ) bool {
-	kind, name, help := "", "", ""
+	var kind, name, help string
 	if path == "spec.recipients" {
 		help = ", or name the list with --list"
 	}
@@ -218,10 +218,10 @@ func secretName(ref *v1alpha1.SecretKeyReference) string {
 
 // origin is where a reference of the manifest leads to, if to a key among the files.
 func (s *subject) origin(configMap *v1alpha1.ConfigMapKeyReference, secret *v1alpha1.SecretKeyReference) (manifest.Source, bool) {
-	kind, name, key := manifest.KindConfigMap, refName(configMap), ""
+	var kind, name, key string
 	switch {
 	case configMap != nil:
-		key = configMap.Key
+		kind, name, key = manifest.KindConfigMap, configMap.Name, configMap.Key
 	case secret != nil:
 		kind, name, key = manifest.KindSecret, secret.Name, secret.Key
 	default:
