@@ -104,7 +104,10 @@ func TestContainers(t *testing.T) {
 	}
 	const image = "ghcr.io/cartero-mail/cartero:v0.1.0"
 	want := map[string]facts{
-		"operator": {Args: []string{"operator"}, Image: image, Live: "/livez:probes", Ready: "/readyz:probes", APIAccess: true},
+		"operator": {
+			Args: []string{"operator"}, Image: image, Live: "/livez:probes", Ready: "/readyz:probes", APIAccess: true,
+			Writable: []string{"/tmp"},
+		},
 		"facade": {
 			Args: []string{"facade"}, Image: image, Live: "/livez:http", Ready: "/readyz:http",
 			Writable: []string{"/var/lib/cartero", "/tmp"},
