@@ -190,6 +190,10 @@ func newManager(config *rest.Config, o options.Operator, p *process) (ctrl.Manag
 	if o.WatchNamespace != "" {
 		opts.Cache.DefaultNamespaces = map[string]cache.Config{o.WatchNamespace: {}}
 	}
+	// The API server's own priority and fairness keeps the operator from asking too much; client-go's default of 20
+	// requests a second would keep a thousand campaigns waiting for minutes.
+	config = rest.CopyConfig(config)
+	config.QPS = -1
 	mgr, err := ctrl.NewManager(config, opts)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to Kubernetes: %w", err)
