@@ -77,6 +77,7 @@ type EmailCampaignReconciler struct {
 	Now func() time.Time
 
 	refused refusals
+	fetched declarations
 
 	writes   statusWrites
 	followed followed

@@ -54,8 +54,9 @@ func (r *EmailCampaignReconciler) comeForward(ctx context.Context, s *scope) err
 // object had sealed is read again after an edit only, and before the first mail: what was sealed is sent, whatever becomes
 // of the ConfigMap. It sets s.accepted, s.record and s.owner.
 func (r *EmailCampaignReconciler) materialize(ctx context.Context, s *scope) error {
-	if s.upToDate() {
+	if s.upToDate() || r.fetched.same(s) {
 		s.accepted = true
+		r.fetched.note(s)
 		return nil
 	}
 	if s.record != nil && !s.sealed() && !s.owner { // another object is writing it
@@ -66,6 +67,9 @@ func (r *EmailCampaignReconciler) materialize(ctx context.Context, s *scope) err
 	}
 	err := r.load(ctx, s)
 	s.accepted = err == nil && s.sealed()
+	if s.accepted {
+		r.fetched.note(s)
+	}
 	if err == nil || !s.sealed() || !s.owner || asDependency(err) != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	corev1 "k8s.io/api/core/v1"
@@ -145,11 +146,20 @@ func TestAMessageFromElsewhereIsSealedWhole(t *testing.T) {
 		t.Error(diff)
 	}
 
-	// What is sealed is not read again, whatever becomes of its sources.
+	// What is sealed is not read again, whatever becomes of its sources, and whatever else of the object is edited.
 	served.files = map[string][]byte{}
-	w.mustSettle(t, key)
-	if got := served.asked.Load(); got != asked {
-		t.Errorf("the web was asked %d times, and %d when the campaign was sealed", got, asked)
+	r := w.reconciler(t)
+	loop := func() {
+		t.Helper()
+		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	loop()
+	w.update(t, key, func(c *v1alpha1.EmailCampaign) { c.Spec.Suspend = new(true) })
+	loop()
+	if lines := conditionLines(w.get(t, key)); lines["Ready"] != "True SuspendedBySpec" || served.asked.Load() != asked {
+		t.Errorf("the web was asked %d times, and %d when the campaign was sealed; %v", served.asked.Load(), asked, lines)
 	}
 }
 
