@@ -42,9 +42,6 @@ func (s *subject) checkMessage() {
 	case spec.Category == v1alpha1.CategoryTransactional:
 	case spec.Unsubscribe == nil:
 		s.report(Note, RuleUnsubscribe, "spec", "unsubscribe is not set: mails have List-Unsubscribe only where the operator has an address for it (UNSUBSCRIBE_URL)")
-	case spec.Unsubscribe.Mode == v1alpha1.UnsubscribeNone:
-		s.report(Warning, RuleUnsubscribe, "spec.unsubscribe.mode", "marketing mail without a way to unsubscribe: Gmail, Yahoo and others want one-click "+
-			"unsubscribing of bulk mail (RFC 8058); use Managed or External, or category Transactional for what is not marketing")
 	}
 	if message.Engine != v1alpha1.EngineMustache {
 		for field, text := range map[string]string{"subject": s.content.Subject, "text": s.content.Text, "html": s.content.HTML} {
