@@ -75,7 +75,7 @@ func (s *scope) unseen() bool { return s.tally == nil && s.object.Status.Recipie
 
 // failed reports whether the campaign ended without being complete.
 func (s *scope) failed() bool {
-	return s.cancelled() || s.done() && s.tally.Accepted == 0
+	return s.cancelled() || s.done() && s.tally.Accepted == 0 && s.tally.Suppressed < s.tally.Total
 }
 
 // cancelled reports whether the campaign was ended before everybody was tried. Cancelling one that had ended changes
@@ -171,7 +171,7 @@ func completeCondition(f facts) verdict {
 	case f.foreign() && f.tally.LastCompletedAt != nil && f.tally.LastCompletedAt.Before(f.object.CreationTimestamp.Time):
 		return isTrue(v1alpha1.ReasonAlreadyCompleted,
 			"The campaign had ended before this object was created: %s", f.progressMessage())
-	case f.tally.Unsuccessful() > 0:
+	case f.tally.Unsuccessful() > f.tally.Suppressed: // leaving people out on purpose is no failure
 		return isTrue(v1alpha1.ReasonCompletedWithFailures, "%s", f.progressMessage())
 	default:
 		return isTrue(v1alpha1.ReasonCompleted, "%s", f.progressMessage())

@@ -228,6 +228,33 @@ func TestConditions(t *testing.T) {
 			},
 		},
 		{
+			name:  "some suppressed",
+			given: aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Accepted: 9, Suppressed: 1}),
+			want: map[string]string{
+				"Accepted": "True Accepted", "Materialized": "True Materialized", "Enqueued": "True Enqueued",
+				"Suspended": "False NotSuspended", "Complete": "True Completed", "Failed": "False NotFailed",
+				"Ready": "True Completed",
+			},
+		},
+		{
+			name:  "everybody suppressed",
+			given: aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Suppressed: 10}),
+			want: map[string]string{
+				"Accepted": "True Accepted", "Materialized": "True Materialized", "Enqueued": "True Enqueued",
+				"Suspended": "False NotSuspended", "Complete": "True Completed", "Failed": "False NotFailed",
+				"Ready": "True Completed",
+			},
+		},
+		{
+			name:  "the others failed",
+			given: aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Failed: 1, Suppressed: 9}),
+			want: map[string]string{
+				"Accepted": "True Accepted", "Materialized": "True Materialized", "Enqueued": "True Enqueued",
+				"Suspended": "False NotSuspended", "Complete": "False InProgress", "Failed": "True AllRecipientsFailed",
+				"Ready": "False AllRecipientsFailed", "Stalled": "True AllRecipientsFailed",
+			},
+		},
+		{
 			name: "cancelled",
 			given: aCampaign().written(sealed).enqueuedNow().counting(campaign.Tally{Accepted: 3, Cancelled: 7}).
 				cancelledAt(now),

@@ -114,7 +114,7 @@ const (
 	ReasonStartDeadlineExceeded = "StartDeadlineExceeded"
 	// ReasonDeadlineExceeded (True): the campaign took longer than spec.activeDeadlineSeconds.
 	ReasonDeadlineExceeded = "DeadlineExceeded"
-	// ReasonAllRecipientsFailed (True): there were recipients, and not one was accepted.
+	// ReasonAllRecipientsFailed (True): there were recipients that were not suppressed, and not one was accepted.
 	ReasonAllRecipientsFailed = "AllRecipientsFailed"
 )
 

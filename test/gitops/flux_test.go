@@ -26,11 +26,11 @@ func TestFluxHealthCheckExpressions(t *testing.T) {
 		t.Fatal(err)
 	}
 	failed := []string{
-		"a-source-is-missing", "not-one-accepted", "cancelled", "the-relay-refuses-the-credentials", "too-many-failed",
+		"a-source-is-missing", "not-one-accepted", "the-others-failed", "cancelled", "the-relay-refuses-the-credentials", "too-many-failed",
 		"stopped-by-a-rule", "nobody-ends", "could-not-start-in-time", "took-too-long", "cancelled-with-its-object-and-applied-again",
 	}
 	current := []string{
-		"everybody-accepted", "some-bounced", "applied-again-after-it-had-ended", "its-deadline-came-when-everybody-had-been-sent-to",
+		"everybody-accepted", "some-bounced", "some-suppressed", "everybody-suppressed", "applied-again-after-it-had-ended", "its-deadline-came-when-everybody-had-been-sent-to",
 	}
 	want, got := map[string]status.Status{}, map[string]status.Status{}
 	for name, object := range states(t) {
