@@ -130,8 +130,8 @@ type followed struct {
 }
 
 // perCampaign is how much later each campaign is looked at for every one that is being sent: a thousand at once cost the
-// database no more than four hundred.
-const perCampaign = 5 * time.Millisecond
+// database no more than two hundred.
+const perCampaign = 10 * time.Millisecond
 
 // interval counts the campaign in while it is being sent, and is how often one that is gets looked at.
 func (f *followed) interval(s *scope) time.Duration {

@@ -374,12 +374,12 @@ func TestManyCampaignsAreLookedAtLessOften(t *testing.T) {
 		return g.counting(campaign.Tally{Pending: 1})
 	}
 	for i := range 1000 {
-		if last = f.interval(sending(i).scope); i < 400 && last != progressInterval {
+		if last = f.interval(sending(i).scope); i < 200 && last != progressInterval {
 			t.Fatalf("with %d campaigns: every %v", i, last)
 		}
 	}
-	if last != 5*time.Second {
-		t.Errorf("with 1000 campaigns: every %v, want 5s", last)
+	if last != 10*time.Second {
+		t.Errorf("with 1000 campaigns: every %v, want 10s", last)
 	}
 	for i := range 1000 {
 		last = f.interval(sending(i).counting(campaign.Tally{Accepted: 1}).scope)
