@@ -70,8 +70,8 @@ func (s *scope) planOpenings() {
 		return
 	}
 	deadline := defaultStartingDeadline
-	if spec.StartingDeadlineSeconds != nil {
-		deadline = time.Duration(*spec.StartingDeadlineSeconds) * time.Second
+	if spec.StartingDeadlineSeconds > 0 {
+		deadline = time.Duration(spec.StartingDeadlineSeconds) * time.Second
 	}
 	first, _ := s.schedule.Next(start)
 	s.control.StartBefore = later(first, start).Add(deadline)

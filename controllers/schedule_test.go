@@ -117,7 +117,7 @@ func TestASchedule(t *testing.T) {
 
 func startsAt(at time.Time, deadline int64) func(*v1alpha1.EmailCampaign) {
 	return func(c *v1alpha1.EmailCampaign) {
-		c.Spec.Schedule = &v1alpha1.Schedule{StartTime: new(metav1.NewTime(at)), StartingDeadlineSeconds: &deadline}
+		c.Spec.Schedule = &v1alpha1.Schedule{StartTime: new(metav1.NewTime(at)), StartingDeadlineSeconds: deadline}
 	}
 }
 

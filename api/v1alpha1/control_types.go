@@ -16,7 +16,7 @@ type Schedule struct {
 	// +default=86400
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=31536000
-	StartingDeadlineSeconds *int64 `json:"startingDeadlineSeconds,omitempty"`
+	StartingDeadlineSeconds int64 `json:"startingDeadlineSeconds,omitempty"`
 
 	// timeZone is the zone of the windows, as the IANA time zone database names it, such as Europe/Madrid.
 	// +optional

@@ -22,7 +22,7 @@ func windows(windows ...v1alpha1.Window) func(*v1alpha1.EmailCampaign) {
 func TestCreate_Schedule(t *testing.T) {
 	t.Parallel()
 	startTime := func(at time.Time, deadline int64) func(*v1alpha1.EmailCampaign) {
-		return schedule(v1alpha1.Schedule{StartTime: &metav1.Time{Time: at}, StartingDeadlineSeconds: &deadline})
+		return schedule(v1alpha1.Schedule{StartTime: &metav1.Time{Time: at}, StartingDeadlineSeconds: deadline})
 	}
 	zone := func(name string) func(*v1alpha1.EmailCampaign) { return schedule(v1alpha1.Schedule{TimeZone: name}) }
 	var (

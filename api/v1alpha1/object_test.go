@@ -68,7 +68,7 @@ func TestDefaults_Groups(t *testing.T) {
 	}
 	got := groups{campaign.Spec.Schedule, campaign.Spec.Throttle, campaign.Spec.Retry, campaign.Spec.AbortPolicy}
 	want := groups{
-		Schedule: &v1alpha1.Schedule{StartingDeadlineSeconds: new(int64(86400)), TimeZone: "Etc/UTC"},
+		Schedule: &v1alpha1.Schedule{StartingDeadlineSeconds: 86400, TimeZone: "Etc/UTC"},
 		Throttle: &v1alpha1.Throttle{Rate: &v1alpha1.Rate{Messages: 600, PeriodSeconds: 60, Burst: new(int32(1))}},
 		Retry:    &v1alpha1.Retry{InDoubt: v1alpha1.InDoubtHold},
 		Abort: &v1alpha1.AbortPolicy{

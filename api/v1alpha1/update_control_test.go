@@ -78,7 +78,7 @@ func TestUpdate_Control(t *testing.T) {
 			s.Schedule.TimeZone = "Asia/Tokyo"
 		}), allowed: always},
 		{name: "starting deadline", before: startsAt(noon), mutate: spec(func(s *v1alpha1.EmailCampaignSpec) {
-			s.Schedule.StartingDeadlineSeconds = new(int64(60))
+			s.Schedule.StartingDeadlineSeconds = 60
 		}), allowed: always},
 		{name: "active deadline", mutate: spec(func(s *v1alpha1.EmailCampaignSpec) {
 			s.ActiveDeadlineSeconds = new(int64(60))

@@ -648,11 +648,6 @@ func (in *Schedule) DeepCopyInto(out *Schedule) {
 		in, out := &in.StartTime, &out.StartTime
 		*out = (*in).DeepCopy()
 	}
-	if in.StartingDeadlineSeconds != nil {
-		in, out := &in.StartingDeadlineSeconds, &out.StartingDeadlineSeconds
-		*out = new(int64)
-		**out = **in
-	}
 	if in.Windows != nil {
 		in, out := &in.Windows, &out.Windows
 		*out = make([]Window, len(*in))

@@ -39,7 +39,8 @@ func TestSameContent(t *testing.T) {
 		{
 			"a receipt that everybody gets, and one that is suppressed",
 			campaign.Draft{Content: with(func(c *campaign.Content) { c.AutoSubmitted = true })}.ContentHash(),
-			campaign.Draft{Content: with(func(c *campaign.Content) { c.AutoSubmitted, c.Suppress = true, true })}, false,
+			campaign.Draft{Content: with(func(c *campaign.Content) { c.AutoSubmitted, c.Suppress = true, true })},
+			false,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

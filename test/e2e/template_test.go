@@ -88,7 +88,9 @@ func TestTemplates(t *testing.T) {
 			if !strings.HasPrefix(link, links["UNSUBSCRIBE_URL"]) || len(link) < len(links["UNSUBSCRIBE_URL"])+40 {
 				t.Errorf("List-Unsubscribe is %q", link)
 			}
-			show := func(text string) string { return strings.TrimSpace(strings.ReplaceAll(strings.ReplaceAll(text, link, "LINK"), "\r\n", "\n")) }
+			show := func(text string) string {
+				return strings.TrimSpace(strings.ReplaceAll(strings.ReplaceAll(text, link, "LINK"), "\r\n", "\n"))
+			}
 			got[m.Recipients[0]] = fmt.Sprintf("%s|%s|%s|%s|%s", mail.GetHeader("Subject"), mail.GetHeader("List-Unsubscribe-Post"),
 				mail.GetHeader("List-Id"), show(mail.HTML), show(mail.Text))
 		}

@@ -292,7 +292,7 @@ func TestNobodyWasThereAtItsStart(t *testing.T) {
 	s := newStage(t, func(c *v1alpha1.EmailCampaign) {
 		c.Spec.Schedule = &v1alpha1.Schedule{
 			StartTime:               new(metav1.NewTime(time.Now().Add(-time.Hour).Truncate(time.Second))),
-			StartingDeadlineSeconds: new(int64(60)),
+			StartingDeadlineSeconds: 60,
 		}
 	})
 	s.apply(s.manifest)

@@ -23,9 +23,13 @@ func TestUnringLeavesWhatRemoveLeaves(t *testing.T) {
 			for _, f := range []*fixture{byNode, byUs} {
 				f.enter(condition)
 				for _, job := range []bullmq.Job{
-					{ID: "first"}, {ID: "stays"}, {ID: "second"},
-					{ID: "urgent", Opts: bullmq.Opts{Priority: 2}}, {ID: "most-urgent", Opts: bullmq.Opts{Priority: 1}},
-					{ID: "late", Opts: bullmq.Opts{Delay: time.Minute}}, {ID: "later", Opts: bullmq.Opts{Delay: time.Hour}},
+					{ID: "first"},
+					{ID: "stays"},
+					{ID: "second"},
+					{ID: "urgent", Opts: bullmq.Opts{Priority: 2}},
+					{ID: "most-urgent", Opts: bullmq.Opts{Priority: 1}},
+					{ID: "late", Opts: bullmq.Opts{Delay: time.Minute}},
+					{ID: "later", Opts: bullmq.Opts{Delay: time.Hour}},
 				} {
 					f.add(job)
 				}
