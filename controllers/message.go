@@ -97,13 +97,13 @@ func (r *EmailCampaignReconciler) acceptUnsubscribe(s *scope) error {
 	return nil
 }
 
-// beyondNodeWorkers names what of the message a Node worker can't mail: it knows a job's subject and HTML body, and a
+// beyondNodeWorkers names what of the campaign a Node worker can't mail: it knows a job's subject and HTML body, and a
 // sender of its own.
 func (r *EmailCampaignReconciler) beyondNodeWorkers(s *scope) []string {
 	if !r.MixedWorkers {
 		return nil
 	}
-	content, message := s.content, s.object.Spec.Message
+	content, spec, message := s.content, s.object.Spec, s.object.Spec.Message
 	var gaps []string
 	for _, gap := range []struct {
 		found bool
@@ -118,6 +118,10 @@ func (r *EmailCampaignReconciler) beyondNodeWorkers(s *scope) []string {
 		{len(message.Attachments) > 0, "spec.message.attachments"},
 		{content.AutoSubmitted, "the Auto-Submitted field of spec.category Transactional"},
 		{content.ListID != "" || content.Unsubscribe != campaign.Unsubscribe{}, "spec.unsubscribe"},
+		{spec.Schedule != nil && len(spec.Schedule.Windows) > 0, "spec.schedule.windows"},
+		{spec.Throttle != nil, "spec.throttle"},
+		{spec.Retry != nil, "spec.retry"},
+		{spec.FailurePolicy != nil, "spec.failurePolicy"},
 	} {
 		if gap.found {
 			gaps = append(gaps, gap.what)
