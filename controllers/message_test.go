@@ -17,12 +17,11 @@ import (
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -176,6 +175,7 @@ func TestBadMessagesAreToldBeforeAnythingIsWritten(t *testing.T) {
 	w := newWorld(t)
 	served := newWeb(t, w)
 	served.files["/list.csv"] = []byte("email,plan\nada@example.org,pro\n")
+	served.files["/large"] = bytes.Repeat([]byte("x"), 10<<20)
 	served.files["/bomb.gz"] = []byte("\x1f\x8b\x08\x00broken")
 	w.create(t,
 		configMap("", "bodies", "broken.html", "<p>\n{{#plan}}</p>"),
@@ -232,7 +232,6 @@ func TestBadMessagesAreToldBeforeAnythingIsWritten(t *testing.T) {
 			URL: served.URL + "/list.csv", SHA256: strings.Repeat("0", 64),
 		}}), "FetchFailed", []string{"spec.message.attachments[0].urlRef", "not the one given"}},
 		{"oversized attachments", func(c *v1alpha1.EmailCampaign) {
-			served.files["/large"] = bytes.Repeat([]byte("x"), 10<<20)
 			attached(v1alpha1.Attachment{URLRef: &v1alpha1.URLReference{URL: served.URL + "/large", SHA256: sumOf(served.files["/large"])}})(c)
 			c.Spec.Message.Attachments = append(c.Spec.Message.Attachments, v1alpha1.Attachment{
 				Name: "more", ContentType: "text/plain", SecretKeyRef: &v1alpha1.SecretKeyReference{Name: "files", Key: "half"},
@@ -257,6 +256,7 @@ func TestBadMessagesAreToldBeforeAnythingIsWritten(t *testing.T) {
 		}, "InvalidTemplate", []string{"entry 1", `"leave" (spec.unsubscribe.urlVariable) is missing`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			key := w.apply(t, kubetest.NewCampaign(w.namespace, fmt.Sprintf("bad-%d", i)).With(templated(tc.mutate)).Obj())
 			stalled := w.mustSettle(t, key)
 			if got := conditionLines(stalled)["Stalled"]; got != "True "+tc.reason {
