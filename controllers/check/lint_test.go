@@ -190,8 +190,10 @@ func TestSizes(t *testing.T) {
 		{"too long", strings.Replace(fine, "HTML", strings.Repeat("news ", 27_000), 1), []string{"error InvalidField"}},
 		{"a ConfigMap that is large", fine + bundle(300<<10), []string{"warning TooLarge"}},
 		{"a ConfigMap that is too large", fine + bundle(1100<<10), []string{"error TooLarge"}},
-		{"an object that is large", strings.Replace(fine, "name: news", "name: news, annotations: {a: "+strings.Repeat("x", 260<<10)+"}", 1),
-			[]string{"warning TooLarge", "error InvalidField"}},
+		{
+			"an object that is large", strings.Replace(fine, "name: news", "name: news, annotations: {a: "+strings.Repeat("x", 260<<10)+"}", 1),
+			[]string{"warning TooLarge", "error InvalidField"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -235,4 +237,29 @@ func TestArchiveBomb(t *testing.T) {
 	if diff := cmp.Diff([]string{"error InvalidRecipients"}, rules(report)); diff != "" {
 		t.Errorf("findings (-want +got):\n%s\n%+v", diff, report.Findings)
 	}
+}
+
+// FuzzLint has nothing that is written into a manifest end the program.
+func FuzzLint(f *testing.F) {
+	f.Add(small)
+	names, err := filepath.Glob("testdata/lint/*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		set := parse(t, text)
+		lint(t, set, opts(t))
+		if preview, err := check.Make(t.Context(), set, opts(t), check.Whom{}); err == nil {
+			if _, err := preview.Parts(); err != nil {
+				t.Errorf("the mail can't be read: %v", err)
+			}
+		}
+	})
 }

@@ -108,7 +108,11 @@ func parseDocument(file string, p part) ([]*Document, error) {
 	if root.Kind != yamlv3.MappingNode {
 		return nil, &Error{Position{file, p.offset + root.Line, root.Column}, "is no Kubernetes object: there must be apiVersion, kind and metadata"}
 	}
-	json, err := yaml.YAMLToJSONStrict(p.text)
+	var value any
+	if err := root.Decode(&value); err != nil { // a key that is there twice, for one
+		return nil, syntaxError(file, p.offset, err)
+	}
+	json, err := yaml.YAMLToJSON(p.text)
 	if err != nil {
 		return nil, syntaxError(file, p.offset, err)
 	}

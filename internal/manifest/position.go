@@ -8,8 +8,8 @@ import (
 	yamlv3 "go.yaml.in/yaml/v3"
 )
 
-// maxHops bounds aliases and merges on the way to a field.
-const maxHops = 100
+// maxHops bounds the aliases and merges that are followed for a field: they can be nested so that there is no end of them.
+const maxHops = 1000
 
 // Position is where the field with this path is, such as spec.message.replyTo[0] or data[list.csv]; of one that is
 // missing, it is where its nearest parent is.
@@ -60,18 +60,16 @@ func (d *Document) indent(node, key *yamlv3.Node) (int, bool) {
 func steps(path string) []string {
 	var out []string
 	for path != "" {
-		var end int
 		switch path[0] {
 		case '.':
 			path = path[1:]
 		case '[':
-			if end = strings.IndexByte(path, ']'); end < 0 {
-				end = len(path) - 1
-			}
-			out = append(out, strings.Trim(path[1:end], `"`))
-			path = path[end+1:]
+			var name string
+			name, path, _ = strings.Cut(path[1:], "]")
+			out = append(out, strings.Trim(name, `"`))
 		default:
-			if end = strings.IndexAny(path, ".["); end < 0 {
+			end := strings.IndexAny(path, ".[")
+			if end < 0 {
 				end = len(path)
 			}
 			out = append(out, path[:end])
@@ -84,25 +82,27 @@ func steps(path string) []string {
 // find follows the steps as far as they lead. key is the key of the last field, nil where it is none.
 func (d *Document) find(path []string) (node, key *yamlv3.Node) {
 	node = d.root
+	hops := maxHops
 	for _, step := range path {
-		next, nextKey := child(node, step, maxHops)
+		next, nextKey := child(node, step, &hops)
 		if next == nil {
 			return node, key
 		}
 		node, key = next, nextKey
 	}
-	for hops := 0; node.Kind == yamlv3.AliasNode && hops < maxHops; hops++ {
+	for ; node.Kind == yamlv3.AliasNode && hops > 0; hops-- {
 		node = node.Alias
 	}
 	return node, key
 }
 
-func child(node *yamlv3.Node, step string, hops int) (value, key *yamlv3.Node) {
+func child(node *yamlv3.Node, step string, hops *int) (value, key *yamlv3.Node) {
+	*hops--
 	switch {
-	case hops == 0:
+	case *hops < 0:
 		return nil, nil
 	case node.Kind == yamlv3.AliasNode:
-		return child(node.Alias, step, hops-1)
+		return child(node.Alias, step, hops)
 	case node.Kind == yamlv3.SequenceNode:
 		i, err := strconv.Atoi(step)
 		if err != nil || i < 0 || i >= len(node.Content) {
@@ -126,10 +126,10 @@ func child(node *yamlv3.Node, step string, hops int) (value, key *yamlv3.Node) {
 		return nil, nil
 	}
 	if merged.Kind != yamlv3.SequenceNode {
-		return child(merged, step, hops-1)
+		return child(merged, step, hops)
 	}
 	for _, one := range merged.Content {
-		if value, key = child(one, step, hops-1); value != nil {
+		if value, key = child(one, step, hops); value != nil {
 			return value, key
 		}
 	}
