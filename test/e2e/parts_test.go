@@ -92,9 +92,11 @@ func TestStop(t *testing.T) {
 		case <-t.Context().Done():
 			t.Fatal("the worker sent nothing")
 		}
-		first.Signal(syscall.SIGTERM)
+		first.Signal(syscall.SIGTERM) // one: a second would end it at once
 		close(released)
-		first.Stop()
+		if code := first.Wait(); code != 0 {
+			t.Errorf("the worker ended with %d after SIGTERM, want 0", code)
+		}
 		if n := w.Claimed(t); n != 0 {
 			t.Errorf("%d recipients are still claimed after the worker stopped", n)
 		}
