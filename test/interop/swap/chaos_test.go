@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/test/harness"
 	"github.com/cartero-mail/cartero/test/nodejs"
 )
@@ -114,7 +115,11 @@ func TestBothWorkersAreKilled(t *testing.T) {
 		addresses = append(addresses, harness.Addresses(people-1, fmt.Sprintf("operator%d.example.org", i))...)
 		addresses = append(addresses, fmt.Sprintf("left%d@bounce.example", i))
 	}
-	create(t, w, html(w, "mixed", people, addresses...))
+	mixed := html(w, "mixed", people, addresses...)
+	mixed.Spec.AbortPolicy = &v1alpha1.AbortPolicy{ // a tenth of them bounce
+		MaxHardBouncePercent: new(int32(100)), MaxFailedPercent: new(int32(100)),
+	}
+	create(t, w, mixed)
 	f.startCartero()
 	f.node = startNodeWorker(t, w)
 
