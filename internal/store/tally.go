@@ -26,6 +26,22 @@ func (s *Store) Tally(ctx context.Context, key string) (campaign.Tally, error) {
 	return tally, err
 }
 
+// Ended implements worker.Store.
+func (s *Store) Ended(ctx context.Context, key string) (campaign.Ended, error) {
+	var ended campaign.Ended
+	err := s.read(ctx, "counting the campaign for its abort policy", func(tx *gorm.DB) error {
+		record, err := takeRecord(tx, key)
+		if err != nil {
+			return err
+		}
+		tally, err := count(tx, campaignScope(key))
+		all := campaign.Ended{Accepted: tally.Accepted, Bounced: tally.Bounced, Failed: tally.Failed}
+		ended = all.Minus(record.AbortBase)
+		return err
+	})
+	return ended, err
+}
+
 // scope is the set of recipients that a tally counts: what follows FROM in its queries, where r is the recipient.
 type scope struct {
 	from string

@@ -149,7 +149,7 @@ func TestPauseSaysWhatToDo(t *testing.T) {
 		t.Errorf("hold (-want +got):\n%s", diff)
 	}
 	abort := abortHold(campaign.Abort{MinSample: 10, MaxHardBouncePercent: 5, MaxFailedPercent: 20}, campaign.Ended{Accepted: 8, Bounced: 1, Failed: 3})
-	const says = "of 12 recipients that one worker tried, 1 bounced and 3 failed otherwise, more than spec.abortPolicy allows " +
+	const says = "of 12 recipients, 1 bounced and 3 failed otherwise, more than spec.abortPolicy allows " +
 		"(5 % bounced, 20 % in all): check the list and the message, then set the annotation mail.cartero.dev/resume-at, from " +
 		"which the shares are counted anew"
 	if diff := cmp.Diff(&campaign.Hold{Reason: "AbortThresholdExceeded", Message: says, Until: campaign.Forever}, abort); diff != "" {
@@ -209,7 +209,7 @@ func TestGuardCounts(t *testing.T) {
 	}
 	now = now.Add(2 * sampleKept)
 	count("c", 1, campaign.StateAccepted)
-	if diff := cmp.Diff(map[string]*sample{"c": {1, campaign.Ended{Accepted: 1}, now}}, g.samples,
+	if diff := cmp.Diff(map[string]*sample{"c": {revision: 1, ended: campaign.Ended{Accepted: 1}, at: now}}, g.samples,
 		cmp.AllowUnexported(sample{}), cmpopts.EquateComparable()); diff != "" {
 		t.Errorf("what is kept for long (-want +got):\n%s", diff)
 	}

@@ -193,7 +193,7 @@ func TestAbortPolicy(t *testing.T) {
 					w.stop(k)
 					return
 				}
-				w.expectHeld("AbortThresholdExceeded", "of 25 recipients that one worker tried, 5 bounced")
+				w.expectHeld("AbortThresholdExceeded", "of 25 recipients, 5 bounced")
 				if err := w.db.Resume(w.t.Context(), testKey, "token"); err != nil {
 					w.t.Fatal(err)
 				}
@@ -207,6 +207,44 @@ func TestAbortPolicy(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAbortPolicyIsAboutTheWholeCampaign: a worker that begins anew where all bad addresses are stops nothing.
+func TestAbortPolicyIsAboutTheWholeCampaign(t *testing.T) {
+	t.Parallel()
+	const people, jobSize, good = 100, 10, 80
+	bubble(t, func(w *world) {
+		abort := campaign.Abort{MinSample: 10, MaxHardBouncePercent: 25, MaxFailedPercent: 100}
+		jobs := w.seedWith(campaign.Control{Policy: campaign.Policy{Abort: abort}}, people, jobSize)
+		for i := good; i < people; i++ {
+			w.relay.script[address(i)] = []step{refuse(mail.Verdict{
+				Outcome: mail.Permanent, Phase: mail.PhaseRcpt, Scope: mail.ScopeRecipient, Code: 550, EnhancedCode: "5.1.1",
+				Category: mail.CategoryBadMailbox,
+			})}
+		}
+		first := w.start(func(cfg *worker.Config) { cfg.MaxConnections = 1 })
+		for _, job := range jobs[:good/jobSize] {
+			w.run(first, job)
+		}
+		w.stop(first)
+		second := w.start(func(cfg *worker.Config) { cfg.MaxConnections = 1 })
+		for _, job := range jobs[good/jobSize:] {
+			w.run(second, job)
+		}
+		w.stop(second)
+		if hold := w.record().Hold; hold != nil {
+			w.t.Errorf("the campaign is held: %s", hold.Message)
+		}
+		bounced := 0
+		for _, r := range w.rows() {
+			if r.State == "bounced" {
+				bounced++
+			}
+		}
+		if bounced != people-good {
+			w.t.Errorf("%d bounced, want %d", bounced, people-good)
+		}
+	})
 }
 
 // evenly is a throttle of one process: turns an interval apart.

@@ -15,6 +15,7 @@ import (
 type Store interface {
 	Leases
 	Submissions
+	Campaigns
 	// Job returns the job with its campaign's flags, or campaign.ErrNotFound.
 	Job(ctx context.Context, id string) (campaign.Job, error)
 	// StartJob sets PROCESSING and startedAt on a PENDING job, and the campaign's startedAt if it has none.
@@ -35,9 +36,15 @@ type Store interface {
 	FinishJob(ctx context.Context, id string, now time.Time) (campaign.JobProgress, error)
 	// PostponeRing says that the queue has these jobs until then: the outbox leaves them alone.
 	PostponeRing(ctx context.Context, jobs []campaign.DueJob, until time.Time) error
+}
+
+// Campaigns is what a worker needs of the database to follow the course of campaigns, and to change it.
+type Campaigns interface {
 	// Runnable returns those of the jobs whose recipients may be sent now, each with the revision of its campaign: a run
 	// whose job is missing ends, one whose campaign has another revision reads its job anew.
 	Runnable(ctx context.Context, jobIDs []string, now time.Time) (map[string]int, error)
+	// Ended counts how the recipients of a campaign ended that its abort policy counts: since it began or was resumed.
+	Ended(ctx context.Context, key string) (campaign.Ended, error)
 	// Cancel ends the job's campaign, for a reason that is one of campaign's End constants.
 	Cancel(ctx context.Context, key, reason string, now time.Time) error
 	// HoldCampaign stops the job's campaign until hold.Until; one whose Until has come is a note that stops nobody, and
