@@ -2,6 +2,7 @@ package smtptest
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 )
 
@@ -46,6 +47,7 @@ func (x *session) body() ([]byte, error) {
 			return nil, err
 		}
 		if first {
+			x.showRead() // it has read our 354, which came behind the reply
 			x.server.record(x.number, "<body>")
 			if r := x.server.reaction(Body, x.recipient()); r != nil {
 				if err := x.perform(r, "", func() {}); err != nil {
@@ -98,11 +100,39 @@ func (x *session) dot(message []byte) error {
 	if !r.Silent && r.Raw == "" {
 		x.server.replied(index, reply)
 	}
-	if err := x.perform(r, reply, func() {}); err != nil {
+	err := x.perform(r, reply, func() {})
+	if !r.Silent && r.Raw == "" && (err == nil || errors.Is(err, errEnd)) {
+		if flushErr := x.showReplied(entry, reply); flushErr != nil {
+			return flushErr
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if idle := x.server.reaction(Idle, ""); idle != nil {
 		return x.perform(idle, "", func() {})
 	}
 	return nil
+}
+
+// showReplied tells that the reply is on its way.
+func (x *session) showReplied(entry Entry, reply string) error {
+	if x.server.script.OnReplied == nil {
+		return nil
+	}
+	if err := x.out.Flush(); err != nil {
+		return err
+	}
+	entry.Replied, entry.Reply = true, reply
+	x.server.script.OnReplied(entry)
+	x.unread = &entry
+	return nil
+}
+
+// showRead tells that the client has read the reply to the last final dot.
+func (x *session) showRead() {
+	if entry := x.unread; entry != nil && x.server.script.OnRead != nil {
+		x.server.script.OnRead(*entry)
+	}
+	x.unread = nil
 }

@@ -107,4 +107,9 @@ type Script struct {
 	Discard bool
 	// OnEntry is called for each final dot, before the reply: a process that may be killed writes its ledger there.
 	OnEntry func(Entry)
+	// OnReplied is called once a complete reply to the final dot was handed to the network, which may lose it yet.
+	OnReplied func(Entry)
+	// OnRead is called once the client sends what it sends only after it has read that reply: the next body, RSET, NOOP or
+	// QUIT. A client that goes away instead may have read it or not.
+	OnRead func(Entry)
 }

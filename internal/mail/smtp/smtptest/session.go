@@ -15,8 +15,11 @@ import (
 // maxDataLine is the longest line of a message, CRLF included (RFC 5321 section 4.5.3.1.6).
 const maxDataLine = 1000
 
-// errEnd ends a session.
-var errEnd = errors.New("end of session")
+// errEnd ends a session that has come to its end, errClosed one that the server's end cuts short.
+var (
+	errEnd    = errors.New("end of session")
+	errClosed = errors.New("the server was closed")
+)
 
 // The grammar of MAIL and RCPT. A path never has spaces, controls or further brackets: whatever has, is an injection.
 var (
@@ -36,6 +39,8 @@ type session struct {
 	from   *string
 	params string
 	to     []string
+	// unread is the last mail whose reply the client has not shown to have read.
+	unread *Entry
 }
 
 func newSession(s *Server, c net.Conn, number int) *session {
@@ -98,6 +103,9 @@ func (x *session) command(line string) error {
 		return x.auth(argument)
 	}
 	x.server.record(x.number, line)
+	if verb == "RSET" || verb == "NOOP" || verb == "QUIT" {
+		x.showRead()
+	}
 	switch verb {
 	case "EHLO", "HELO":
 		x.greeted, x.from, x.to = true, nil, nil
@@ -236,7 +244,7 @@ func (x *session) perform(r *Reaction, usual string, positive func()) error {
 		select {
 		case <-r.Hang:
 		case <-x.server.done:
-			return errEnd
+			return errClosed
 		}
 	}
 	text := r.Reply
@@ -271,7 +279,7 @@ func (x *session) dribble(text string, pause time.Duration) error {
 		select {
 		case <-time.After(pause):
 		case <-x.server.done:
-			return errEnd
+			return errClosed
 		}
 		if err := x.write(text[i : i+1]); err != nil {
 			return err
