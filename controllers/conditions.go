@@ -207,6 +207,8 @@ func readyCondition(f facts, complete, failed, suspended verdict) verdict {
 	switch {
 	case f.stalled != nil:
 		return isFalse(f.stalled.reason, "%s", f.stalled.err)
+	case isPanic(f.err):
+		return isFalse(v1alpha1.ReasonInternalError, "%s; what workers do goes on, and it is tried again every minute", errPanicked)
 	case !f.object.DeletionTimestamp.IsZero():
 		return isFalse(v1alpha1.ReasonDeleting, "What was not sent is being cancelled%s", afterwards(f))
 	case f.dependency != nil:
@@ -264,7 +266,7 @@ func sendingVerdict(f facts) verdict {
 // Stalled while the campaign does not go on by itself.
 func kstatusConditions(f facts, ready verdict) (reconciling, stalled bool) {
 	switch {
-	case f.stalled != nil || f.failed() || ready.reason == v1alpha1.ReasonNoProgress:
+	case f.stalled != nil || f.failed() || ready.reason == v1alpha1.ReasonNoProgress || ready.reason == v1alpha1.ReasonInternalError:
 		return false, true
 	case f.dependency != nil || f.err != nil:
 		return true, false

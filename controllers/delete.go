@@ -27,7 +27,11 @@ func (r *EmailCampaignReconciler) reconcileDelete(ctx context.Context, s *scope)
 	if !controllerutil.ContainsFinalizer(s.object, v1alpha1.Finalizer) {
 		return ctrl.Result{}, nil
 	}
-	told, err := r.leave(ctx, s)
+	var told *notice
+	err := guarded(ctx, s, func(ctx context.Context, s *scope) (err error) {
+		told, err = r.leave(ctx, s)
+		return err
+	})
 	if err != nil {
 		why := r.givesUp(s)
 		if why == "" {

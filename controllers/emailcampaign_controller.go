@@ -174,9 +174,9 @@ func (r *EmailCampaignReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 			res, err = r.retire(ctx, s, s.sooner(res))
 		}
 	}()
-	err = runSteps(ctx, s, r.steps(s)...)
+	err = guarded(ctx, s, r.steps(s)...)
 	s.forgetUnlessAccepted(err)
-	return ctrl.Result{}, errors.Join(err, runSteps(ctx, s, r.observe, r.judge))
+	return ctrl.Result{}, errors.Join(err, guarded(ctx, s, r.observe, r.judge))
 }
 
 // unlessEnded is a step of steps that a campaign at its end has no more use for.

@@ -84,6 +84,10 @@ var underway = []transition{
 		event: v1alpha1.EventNoProgress, action: "Send", warning: true,
 	},
 	{
+		conditionType: v1alpha1.ConditionReady, reason: v1alpha1.ReasonInternalError,
+		event: v1alpha1.EventInternalError, action: "Reconcile", warning: true,
+	},
+	{
 		conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonAuthenticationFailed,
 		event: v1alpha1.EventSMTPAuthenticationFailed, action: "Send", warning: true,
 	},

@@ -23,6 +23,8 @@ const (
 	progressInterval = 2 * time.Second
 	// idleInterval is how often a campaign that waits is looked at: suspended, held, or all deferred.
 	idleInterval = 15 * time.Second
+	// afterPanic is when a campaign that the reconciler panicked over is looked at again.
+	afterPanic = time.Minute
 )
 
 // finish writes the status, the only place that does, then the events, and turns the error of the steps into what the
@@ -97,6 +99,9 @@ func (r *EmailCampaignReconciler) patchStatus(ctx context.Context, s *scope) err
 func nextLoop(s *scope, stepErr error, progress time.Duration) (ctrl.Result, error) {
 	if stalled := asStalled(stepErr); stalled != nil {
 		return ctrl.Result{RequeueAfter: stalled.recheckAfter}, nil //nolint:nilerr // the status says it, and retrying would not help
+	}
+	if isPanic(stepErr) { // the log has it, and it would be the same at once
+		return ctrl.Result{RequeueAfter: afterPanic}, nil
 	}
 	if stepErr != nil {
 		return ctrl.Result{}, stepErr

@@ -148,6 +148,8 @@ const (
 	// ReasonRelayUnavailable is what workers note in the database while the SMTP relay does not take mails; conditions say
 	// ReasonDependencyNotReady then.
 	ReasonRelayUnavailable = "RelayUnavailable"
+	// ReasonInternalError (False): the operator met a bug of its own over this campaign, and looks again every minute. Stalled.
+	ReasonInternalError = "InternalError"
 	// ReasonDeleting (False): the object is being deleted; what was not sent is being cancelled.
 	ReasonDeleting = "Deleting"
 )
@@ -190,6 +192,7 @@ const (
 	EventAbortThresholdExceeded   = "AbortThresholdExceeded"   // more recipients fail than spec.abortPolicy allows
 	EventFailurePolicyMatched     = "FailurePolicyMatched"     // a reply stopped the campaign
 	EventNoProgress               = "NoProgress"               // nobody has ended for some time
+	EventInternalError            = "InternalError"            // the operator met a bug of its own over this campaign
 	EventVerbRejected             = "VerbRejected"             // an annotation asks for what can't be done; the message says why
 	EventRecipientsInDoubt        = "RecipientsInDoubt"        // mails of which nobody can know whether they were accepted
 	EventCampaignCancelled        = "CampaignCancelled"        // cancelled before every recipient had been tried
