@@ -13,6 +13,7 @@ import (
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/failpoint"
 )
 
 // DefaultDeletionPatience is how long a deletion waits for the database unless it is told otherwise.
@@ -127,7 +128,10 @@ func (r *EmailCampaignReconciler) removeFinalizer(ctx context.Context, object *v
 		return nil
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, object, patch); client.IgnoreNotFound(err) != nil {
+	if err := failpoint.Hit(failpoint.OperatorBeforeRelease); err != nil {
+		return fmt.Errorf("removing the finalizer: %w", err)
+	}
+	if err := failpoint.After(failpoint.OperatorReleased, r.Client.Patch(ctx, object, patch)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing the finalizer: %w", err)
 	}
 	return nil

@@ -24,6 +24,7 @@ import (
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/failpoint"
 	"github.com/cartero-mail/cartero/internal/mail"
 	"github.com/cartero-mail/cartero/internal/recipients"
 )
@@ -200,7 +201,7 @@ func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, s *scope)
 		return false, nil
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, object, patch); err != nil {
+	if err := failpoint.After(failpoint.OperatorFinalizerWritten, r.Client.Patch(ctx, object, patch)); err != nil {
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 			return true, nil // the change that beat us brings its own event
 		}

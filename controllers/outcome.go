@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
+	"github.com/cartero-mail/cartero/internal/failpoint"
 )
 
 const (
@@ -87,7 +88,10 @@ func (r *EmailCampaignReconciler) patchStatus(ctx context.Context, s *scope) err
 	if equality.Semantic.DeepEqual(s.before.Status, s.object.Status) { // times are the same in any zone
 		return nil
 	}
-	err := r.Client.Status().Patch(ctx, s.object, client.MergeFrom(s.before))
+	if err := failpoint.Hit(failpoint.OperatorBeforeStatus); err != nil {
+		return fmt.Errorf("writing the status: %w", err)
+	}
+	err := failpoint.After(failpoint.OperatorStatusWritten, r.Client.Status().Patch(ctx, s.object, client.MergeFrom(s.before)))
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("writing the status: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/failpoint"
 	"github.com/cartero-mail/cartero/internal/mail"
 	"github.com/cartero-mail/cartero/internal/recipients"
 	"github.com/cartero-mail/cartero/internal/submit"
@@ -169,6 +170,7 @@ func (f *facade) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 	if err != nil {
 		return nil, f.notSubmitted(ctx, "Sending a mail failed", err)
 	}
+	failpoint.Reach(failpoint.FacadeAnswering)
 	out := &sendOutput{Status: http.StatusOK, Location: "/jobs/" + sent.JobID, Replayed: replayed(sent.Known)}
 	out.Body = outcomeOf(m, sent, f.untried(ctx, m, sent))
 	if !out.Body.OK {
@@ -194,6 +196,7 @@ func (f *facade) sendAsync(ctx context.Context, in *sendInput) (*sendOutput, err
 	if err != nil {
 		return nil, f.notSubmitted(ctx, "Queueing a mail failed", err)
 	}
+	failpoint.Reach(failpoint.FacadeAnswering)
 	out := &sendOutput{Status: http.StatusAccepted, Location: "/jobs/" + queued.JobID, Replayed: replayed(queued.Known)}
 	out.Body = sendResponse{OK: true, JobID: queued.JobID}
 	if len(m.Recipients) == 1 {

@@ -10,6 +10,8 @@ import (
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/cartero-mail/cartero/internal/failpoint"
 )
 
 const (
@@ -30,8 +32,21 @@ func (s *Store) write(ctx context.Context, what string, do func(tx *gorm.DB) err
 			return err
 		}
 		defer release()
-		return s.db.WithContext(ctx).Transaction(do)
+		if err := s.db.WithContext(ctx).Transaction(interrupted(what, do)); err != nil {
+			return err
+		}
+		return failpoint.HitFor(failpoint.StoreCommitted, what)
 	})
+}
+
+// interrupted runs do up to the failpoint before its commit.
+func interrupted(what string, do func(tx *gorm.DB) error) func(tx *gorm.DB) error {
+	return func(tx *gorm.DB) error {
+		if err := do(tx); err != nil {
+			return err
+		}
+		return failpoint.HitFor(failpoint.StoreBeforeCommit, what)
+	}
 }
 
 // read runs do in one snapshot of the database, so that its queries agree with each other.

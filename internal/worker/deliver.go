@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/failpoint"
 	"github.com/cartero-mail/cartero/internal/mail"
 )
 
@@ -82,7 +83,7 @@ func (w *Worker) deliver(t task, buffer []byte) []byte {
 
 // report journals the result and queues it for the database.
 func (w *Worker) report(c *claim, result campaign.Result) {
-	if err := c.journal.result(result); err != nil {
+	if err := failpoint.After(failpoint.WorkerResultJournaled, c.journal.result(result)); err != nil {
 		// The result is still in memory; only a crash before it is recorded turns it into a doubt.
 		w.cfg.Logger.Error("Journalling a result failed", "jobID", c.jobID, "err", err)
 	}
@@ -154,7 +155,7 @@ func (d *dialogue) beforeDot() error {
 	case !d.task.run.mayDot(now):
 		d.veto = errSteered
 	default:
-		d.veto = d.task.claim.journal.dot(d.task.recipient.ID)
+		d.veto = failpoint.After(failpoint.WorkerDotJournaled, d.task.claim.journal.dot(d.task.recipient.ID))
 	}
 	d.dotted = d.veto == nil
 	return d.veto

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/failpoint"
 )
 
 const (
@@ -116,6 +117,9 @@ func (j *journal) tryCreate(token, jobID string) (f *journalFile, err error) {
 		return nil, err
 	}
 	if err := os.Rename(path+newSuffix, path); err != nil {
+		return nil, err
+	}
+	if err := failpoint.Hit(failpoint.WorkerJournalOpened); err != nil {
 		return nil, err
 	}
 	if j.sync {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/failpoint"
 	"github.com/cartero-mail/cartero/internal/mail"
 )
 
@@ -45,6 +46,9 @@ func (w *Worker) replayFile(ctx context.Context, f *deadFile) error {
 	if err != nil {
 		return fmt.Errorf("replaying a journal: %w", err)
 	}
+	if err := failpoint.Hit(failpoint.WorkerReplaying); err != nil {
+		return fmt.Errorf("replaying a journal: %w", err)
+	}
 	results := replayResults(j, held, j.complete(w.journal.boot), now)
 	for group := range slices.Chunk(results, w.cfg.FlushSize) {
 		if _, err := store.Record(ctx, j.token, group); err != nil {
@@ -63,6 +67,9 @@ func (w *Worker) replayFile(ctx context.Context, f *deadFile) error {
 	if len(held) > 0 {
 		w.cfg.Logger.InfoContext(ctx, "Replayed the journal of a worker that ended", "jobID", j.jobID,
 			"results", len(results), "released", released, "tornLines", j.invalid)
+	}
+	if err := failpoint.Hit(failpoint.WorkerReplayed); err != nil {
+		return fmt.Errorf("replaying a journal: %w", err)
 	}
 	return f.remove()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/failpoint"
 	"github.com/cartero-mail/cartero/internal/sleep"
 )
 
@@ -286,8 +287,11 @@ func (r *reporter) release(ctx context.Context, c *claim) error {
 			return err
 		}
 	}
+	if err := failpoint.Hit(failpoint.WorkerBeforeForgetting); err != nil {
+		return err
+	}
 	r.claims.remove(c)
-	if err := c.journal.remove(); err != nil {
+	if err := failpoint.After(failpoint.WorkerForgotten, c.journal.remove()); err != nil {
 		// It is replayed later, to no effect: every row has lost its token.
 		r.logger.WarnContext(ctx, "Forgetting a claim's journal failed", "jobID", c.jobID, "err", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	gosmtp "github.com/wneessen/go-mail/smtp"
 
+	"github.com/cartero-mail/cartero/internal/failpoint"
 	"github.com/cartero-mail/cartero/internal/mail"
 )
 
@@ -119,6 +120,9 @@ func (c *conn) dialogue(p *Pool, t *transaction, guard *guard) ending {
 	if e.phase != "" {
 		return e
 	}
+	if err := failpoint.Hit(failpoint.SMTPOpened); err != nil {
+		return ending{phase: mail.PhaseData, err: err}
+	}
 	together := t.raw
 	if len(t.raw) > c.cfg.BodyWithDot {
 		if r, err := c.body(t.raw); err != nil || r.code != 0 {
@@ -129,6 +133,9 @@ func (c *conn) dialogue(p *Pool, t *transaction, guard *guard) ending {
 	if err := c.quiet(); err != nil {
 		r, err := c.lastWords(err)
 		return ending{phase: mail.PhaseData, reply: r, err: err}
+	}
+	if err := failpoint.Hit(failpoint.SMTPBodySent); err != nil {
+		return ending{phase: mail.PhaseData, err: err}
 	}
 	return c.dot(p, t, together, guard)
 }
@@ -184,7 +191,7 @@ func (c *conn) dot(p *Pool, t *transaction, body []byte, guard *guard) ending {
 		c.wire = c.appendGroup(c.wire, next)
 	}
 	before := c.meter.written
-	if err := c.write(c.wire, c.cfg.Timeouts.Dot); err != nil {
+	if err := failpoint.After(failpoint.SMTPDotSent, c.write(c.wire, c.cfg.Timeouts.Dot)); err != nil {
 		if c.meter.written-before <= dotless {
 			// The kernel took not one octet of it, so the relay cannot have it either.
 			return ending{phase: mail.PhaseData, err: err}
@@ -201,6 +208,7 @@ func (c *conn) dot(p *Pool, t *transaction, body []byte, guard *guard) ending {
 	if err != nil {
 		return ending{phase: mail.PhaseDot, err: err}
 	}
+	failpoint.Reach(failpoint.SMTPReplyRead)
 	c.inData = false
 	return ending{phase: mail.PhaseDot, reply: r}
 }

@@ -23,11 +23,11 @@ var (
 )
 
 var (
-	pauseScript       = newScript(pauseSource)
-	promoteOneScript  = newScript(promoteOneSource)
-	removeScript      = newScript(removeSource)
-	retryScript       = newScript(retrySource)
-	retryFailedScript = newScript(retryFailedSource)
+	pauseScript       = newScript("pause", pauseSource)
+	promoteOneScript  = newScript("promoteOne", promoteOneSource)
+	removeScript      = newScript("remove", removeSource)
+	retryScript       = newScript("retry", retrySource)
+	retryFailedScript = newScript("retryFailed", retryFailedSource)
 )
 
 // Why a job was left as it is. Nothing was written.

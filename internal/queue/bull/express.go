@@ -16,7 +16,7 @@ import (
 //go:embed scripts/express.lua
 var expressSource string
 
-var expressScript = newScript(expressSource)
+var expressScript = newScript("express", expressSource)
 
 // expressInterval is the time between two looks for jobs with a priority, while all slots are taken: what such a job may
 // wait beyond its turn.

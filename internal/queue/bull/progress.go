@@ -18,9 +18,9 @@ var (
 	//go:embed scripts/update.lua
 	updateSource string
 
-	progressScript = newScript(progressSource)
-	logScript      = newScript(logSource)
-	updateScript   = newScript(updateSource)
+	progressScript = newScript("progress", progressSource)
+	logScript      = newScript("log", logSource)
+	updateScript   = newScript("update", updateSource)
 )
 
 // Progress stores how far the job is, as JSON, and tells it to Bull's listeners (global:progress, job.progress()). Bull

@@ -33,16 +33,16 @@ var (
 )
 
 var (
-	addScript      = newScript(addSource)
-	stateScript    = newScript(stateSource)
-	takeScript     = newScript(takeSource)
-	extendScript   = newScript(extendSource)
-	completeScript = newScript(completeSource)
-	failScript     = newScript(failSource)
-	giveBackScript = newScript(giveBackSource)
-	promoteScript  = newScript(promoteSource)
-	stalledScript  = newScript(stalledSource)
+	addScript      = newScript("add", addSource)
+	stateScript    = newScript("state", stateSource)
+	takeScript     = newScript("take", takeSource)
+	extendScript   = newScript("extend", extendSource)
+	completeScript = newScript("complete", completeSource)
+	failScript     = newScript("fail", failSource)
+	giveBackScript = newScript("giveBack", giveBackSource)
+	promoteScript  = newScript("promote", promoteSource)
+	stalledScript  = newScript("stalled", stalledSource)
 )
 
-// newScript returns the script with the shared functions before it.
-func newScript(source string) lua.Script { return lua.New(lib + "\n" + source) }
+// newScript returns the script of this name with the shared functions before it.
+func newScript(name, source string) lua.Script { return lua.New(name, lib+"\n"+source) }

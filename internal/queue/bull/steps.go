@@ -14,7 +14,7 @@ import (
 //go:embed scripts/later.lua
 var laterSource string
 
-var laterScript = newScript(laterSource)
+var laterScript = newScript("later", laterSource)
 
 // What becomes of a write to a job that is not, or no longer, the caller's. Nothing was written.
 var (

@@ -10,7 +10,7 @@ import (
 //go:embed scripts/unring.lua
 var unringSource string
 
-var unringScript = newScript(unringSource)
+var unringScript = newScript("unring", unringSource)
 
 // Unring implements outbox.Queue: it deletes those of the jobs that wait, are paused or delayed, as Bull's job.remove()
 // does, in one pipelined round trip per 5,000. A deleted id may be added again; job.finished() of it waits on, as after

@@ -23,8 +23,8 @@ var (
 	//go:embed scripts/state.lua
 	stateSource string
 
-	addScript   = lua.New(addSource)
-	stateScript = lua.New(stateSource)
+	addScript   = lua.New("add", addSource)
+	stateScript = lua.New("state", stateSource)
 )
 
 const (

@@ -12,7 +12,7 @@ import (
 //go:embed scripts/unring.lua
 var unringSource string
 
-var unringScript = lua.New(unringSource)
+var unringScript = lua.New("unring", unringSource)
 
 const (
 	// unringBatch is how many jobs one call of the script deletes; each walks the lists once.
