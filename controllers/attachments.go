@@ -40,15 +40,20 @@ func (r *EmailCampaignReconciler) readAttachments(ctx context.Context, s *scope)
 			return nil, err
 		}
 		if left -= len(data); left < 0 {
-			return nil, &stalledError{reason: v1alpha1.ReasonInvalidSpec, recheckAfter: recheckMessage(s.object), err: fmt.Errorf(
-				"spec.message.attachments are more than %d bytes together, from %s (%q) on: link to the files instead",
-				compose.MaxAttachments, path, attachment.Name)}
+			return nil, oversized(s, path, attachment.Name)
 		}
 		attachments[i] = campaign.Attachment{
 			Name: attachment.Name, ContentType: attachment.ContentType, ContentID: attachment.ContentID, Data: data,
 		}
 	}
 	return attachments, nil
+}
+
+// oversized says that the attachments are too large together, from this one on.
+func oversized(s *scope, path, name string) error {
+	return &stalledError{reason: v1alpha1.ReasonInvalidSpec, recheckAfter: recheckMessage(s.object), err: fmt.Errorf(
+		"spec.message.attachments are more than %d bytes together, from %s (%q) on: link to the files instead",
+		compose.MaxAttachments, path, name)}
 }
 
 // readAttachment reads one file; one from the web has at most limit bytes.
@@ -64,6 +69,9 @@ func (r *EmailCampaignReconciler) readAttachment(
 	file, err := r.fetch(ctx, path+".urlRef", fetch.Request{
 		URL: attachment.URLRef.URL, SHA256: attachment.URLRef.SHA256, MaxBytes: max(limit, 1),
 	})
+	if refused, ok := errors.AsType[*fetch.Error](err); ok && refused.Reason == fetch.ReasonTooLarge {
+		return nil, oversized(s, path, attachment.Name)
+	}
 	if err != nil {
 		return nil, err
 	}

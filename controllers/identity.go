@@ -262,6 +262,9 @@ func (r *EmailCampaignReconciler) loadError(s *scope, totals campaign.Totals, er
 	case isSyntax:
 		return &stalledError{reason: v1alpha1.ReasonInvalidRecipients, recheckAfter: recheckOf(s.object), err: fmt.Errorf(
 			"%s can't be read: %w", sourceName(s.object), syntax)}
+	case errors.Is(err, campaign.ErrNoRecipients) && totals.Invalid == 0:
+		return &stalledError{reason: v1alpha1.ReasonInvalidRecipients, recheckAfter: recheckOf(s.object), err: fmt.Errorf(
+			"%s is empty: it has no entries", sourceName(s.object))}
 	case errors.Is(err, campaign.ErrNoRecipients):
 		return &stalledError{reason: v1alpha1.ReasonInvalidRecipients, recheckAfter: recheckOf(s.object), err: fmt.Errorf(
 			"%s has no address that can be mailed%s", sourceName(s.object), invalidLines(totals))}

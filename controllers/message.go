@@ -240,11 +240,20 @@ func (s *scope) checkRecipient(recipient campaign.Recipient) error {
 		return nil
 	}
 	if missing, ok := errors.AsType[*render.MissingError](err); ok && missing.Variable == "unsubscribeURL" {
-		return fmt.Errorf("%s: line %d, column %d: there is no unsubscribeURL: set spec.unsubscribe, or UNSUBSCRIBE_URL of the operator",
-			missing.Field, missing.Line, missing.Column)
+		return &compose.InvalidError{Field: missing.Field, Err: noLinkError{missing}}
 	}
 	return err
 }
+
+// noLinkError is a template that names unsubscribeURL where recipients have none.
+type noLinkError struct{ missing *render.MissingError }
+
+func (e noLinkError) Error() string {
+	return fmt.Sprintf("%s: line %d, column %d: there is no unsubscribeURL: have the operator set UNSUBSCRIBE_URL, or name a variable of the "+
+		"list that holds one in spec.unsubscribe.urlVariable", e.missing.Field, e.missing.Line, e.missing.Column)
+}
+
+func (e noLinkError) Unwrap() error { return e.missing }
 
 // templateError is a recipient that the message can't be made for. It holds no value and no address.
 type templateError struct {

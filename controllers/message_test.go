@@ -179,7 +179,7 @@ func TestBadMessagesAreToldBeforeAnythingIsWritten(t *testing.T) {
 	served.files["/bomb.gz"] = []byte("\x1f\x8b\x08\x00broken")
 	w.create(t,
 		configMap("", "bodies", "broken.html", "<p>\n{{#plan}}</p>"),
-		configMap("", "lists", "unnamed.csv", "first,second\na,b\n"),
+		configMap("", "lists", "unnamed.csv", "first,second\na,b\n"), configMap("", "empty", "list.csv", "email,name\n"),
 		secret("files", map[string][]byte{
 			"latin1": []byte("\xf1and\xfa"), "large": bytes.Repeat([]byte("x"), maxBody+1), "half": bytes.Repeat([]byte("x"), 900_000),
 		}))
@@ -237,6 +237,15 @@ func TestBadMessagesAreToldBeforeAnythingIsWritten(t *testing.T) {
 				Name: "more", ContentType: "text/plain", SecretKeyRef: &v1alpha1.SecretKeyReference{Name: "files", Key: "half"},
 			})
 		}, "InvalidSpec", []string{"spec.message.attachments are more than 10485760 bytes together"}},
+		{"oversized attachments on the web", func(c *v1alpha1.EmailCampaign) {
+			attached(v1alpha1.Attachment{SecretKeyRef: &v1alpha1.SecretKeyReference{Name: "files", Key: "half"}})(c)
+			c.Spec.Message.Attachments = append(c.Spec.Message.Attachments, v1alpha1.Attachment{
+				Name: "more.bin", ContentType: "text/plain", URLRef: &v1alpha1.URLReference{URL: served.URL + "/large", SHA256: sumOf(served.files["/large"])},
+			})
+		}, "InvalidSpec", []string{"spec.message.attachments are more than 10485760 bytes together, from spec.message.attachments[1] (\"more.bin\") on"}},
+		{"an empty list", func(c *v1alpha1.EmailCampaign) {
+			c.Spec.Recipients = v1alpha1.RecipientSource{ConfigMapKeyRef: &v1alpha1.ConfigMapKeyReference{Name: "empty", Key: "list.csv"}}
+		}, "InvalidRecipients", []string{`ConfigMap "empty" (spec.recipients.configMapKeyRef) is empty: it has no entries`}},
 		{"no address column", func(c *v1alpha1.EmailCampaign) {
 			c.Spec.Recipients = v1alpha1.RecipientSource{ConfigMapKeyRef: &v1alpha1.ConfigMapKeyReference{Name: "lists", Key: "unnamed.csv"}}
 		}, "InvalidRecipients", []string{"line 1"}},

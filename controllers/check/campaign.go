@@ -25,6 +25,9 @@ import (
 	"github.com/cartero-mail/cartero/internal/render"
 )
 
+// urlPath is the field of a list on the web.
+const urlPath = "spec.recipients.urlRef"
+
 // standInSender is the sender of campaigns that leave it to the operator.
 const standInSender = "sender@example.com"
 
@@ -248,7 +251,7 @@ func (s *subject) entry(line int) (manifest.Position, string) {
 	if s.options.List != "" {
 		return manifest.Position{File: s.options.List, Line: line, Column: 1}, "spec.recipients"
 	}
-	return s.document.Position("spec.recipients.urlRef"), "spec.recipients.urlRef"
+	return s.document.Position(urlPath), urlPath
 }
 
 // fields of a message and the paths that they are at.
@@ -280,9 +283,11 @@ func (s *subject) templatePath(field string) (string, *v1alpha1.BodySource) {
 		return "spec.unsubscribe.listID", nil
 	case "List-Unsubscribe":
 		return "spec.unsubscribe", nil
-	default:
-		return "spec.message", nil
 	}
+	if _, isHeader := message.Headers[field]; isHeader {
+		return "spec.message.headers." + field, nil
+	}
+	return "spec.message", nil
 }
 
 // inTemplate is where a line and column of a template are.

@@ -142,11 +142,14 @@ func (s *subject) summarize(list *recipients.List, first *campaign.Recipient) {
 				s.who(dropped.Count, dropped.Lines, "is", "are")+" left out, as the address can't be mailed", reason.Text()))
 		}
 	}
-	if sum.Accepted == 0 {
+	switch {
+	case sum.Rows == 0:
+		s.report(Error, v1alpha1.ReasonInvalidRecipients, s.listPath(), "the list is empty: it has no entries")
+	case sum.Accepted == 0:
 		s.report(Error, v1alpha1.ReasonInvalidRecipients, s.listPath(), "the list has no address that can be mailed")
-		return
+	default:
+		s.measure(*first)
 	}
-	s.measure(*first)
 }
 
 // listPath is the field that names the list.
@@ -159,15 +162,19 @@ func (s *subject) listPath() string {
 	case spec.SecretKeyRef != nil:
 		return "spec.recipients.secretKeyRef"
 	default:
-		return "spec.recipients.urlRef"
+		return urlPath
 	}
 }
 
 // brokenList reports a list that can't be read to its end.
 func (s *subject) brokenList(err error) error {
 	if syntax, ok := errors.AsType[*recipients.SyntaxError](err); ok {
-		p, _ := s.entry(syntax.Line)
-		s.findings = append(s.findings, at(p, Error, v1alpha1.ReasonInvalidRecipients, s.listPath(), "%s", syntax.Reason))
+		p, path := s.entry(syntax.Line)
+		reason := syntax.Reason
+		if path == urlPath { // the place is that of the URL
+			reason = syntax.Error()
+		}
+		s.findings = append(s.findings, at(p, Error, v1alpha1.ReasonInvalidRecipients, s.listPath(), "%s", reason))
 		return nil
 	}
 	if read, ok := errors.AsType[*fetch.Error](err); ok {

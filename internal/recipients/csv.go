@@ -16,7 +16,7 @@ var addressColumns = []string{"email", "e-mail", "email address", "email_address
 
 const nameColumn = "name"
 
-// csvSource reads comma, semicolon or tab separated values.
+// csvSource reads values that are separated by commas, semicolons, tabs or bars.
 type csvSource struct {
 	lines   *lineReader
 	input   *csvInput
@@ -83,6 +83,10 @@ func (s *csvSource) open() error {
 			s.offset = s.lines.line
 			break
 		}
+		if looksJSON(line) {
+			return syntaxError(s.lines.line, "the list is JSON, not CSV: set spec.recipients.format to JSONLines, and write one object a line, "+
+				"without a list around them")
+		}
 		if strings.TrimSpace(line) != "" {
 			separator = sniff(line)
 			s.offset = s.lines.line - 1
@@ -119,7 +123,7 @@ func validSeparator(r rune) bool { return strings.ContainsRune(",;\t|", r) }
 // sniff returns the separator with which the line has an address column, or else most columns.
 func sniff(line string) rune {
 	best, most := ',', 0
-	for _, separator := range []rune{',', ';', '\t'} {
+	for _, separator := range []rune{',', ';', '\t', '|'} {
 		reader := csv.NewReader(strings.NewReader(line))
 		reader.Comma = separator
 		record, err := reader.Read()

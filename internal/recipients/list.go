@@ -19,7 +19,7 @@ type Format string
 
 // The formats, named as in the API (spec.recipients.format).
 const (
-	// CSV: comma, semicolon or tab separated values (RFC 4180) with a header line that has a column email, e-mail or
+	// CSV: values separated by commas, semicolons, tabs or bars (RFC 4180) with a header line that has a column email, e-mail or
 	// address; or a single column of addresses without a header.
 	CSV Format = "CSV"
 	// JSONLines: one object a line, {"email" or "address", "name", "variables"}.

@@ -156,10 +156,18 @@ func TestReadCSV(t *testing.T) {
 			read{Error: "line 2: a quote is in a field that is not quoted: quote the field, and write its quotes twice"},
 		},
 		{"not UTF-8", "email,name\nana@example.com,Mar\xeda\n", read{Error: "line 2: the line is not UTF-8: save the list as UTF-8"}},
+		{
+			"line ends of old programs for the Mac", "email,name,city\rana@example.com,Ana,Cádiz\rbroken,,\r",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 2, Accepted: 1, Invalid: 1, InvalidLines: []int{3}}},
+		},
+		{
+			"bars", "email|name|city\nana@example.com|Ana|Cádiz\n",
+			read{Recipients: []campaign.Recipient{ana}, Summary: Summary{Rows: 1, Accepted: 1}},
+		},
 		{"UTF-16", "\xff\xfee\x00m\x00", read{Error: "line 1: the list is UTF-16: save it as UTF-8"}},
 		{
 			"NUL", "email\nana@example.com\nb\x00\n",
-			read{Recipients: plain("ana@example.com"), Summary: Summary{Rows: 1, Accepted: 1}, Error: "line 3: the line has a NUL byte: the list is not a text file"},
+			read{Recipients: plain("ana@example.com"), Summary: Summary{Rows: 1, Accepted: 1}, Error: "line 3: the line has a NUL byte: the list is not a text file; save it as text in UTF-8"},
 		},
 		{"line too long", "email,n\n" + strings.Repeat("x", MaxLine+10) + ",y\n", read{Error: "line 2: the line is longer than 64 KiB"}},
 		{
@@ -189,6 +197,38 @@ func TestReadCSV(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// What people export by mistake is told by what it is.
+func TestReadWhatIsNoList(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ in, want string }{
+		"UTF-16, little endian, unmarked": {"e\x00m\x00a\x00", "line 1: the list is UTF-16"},
+		"UTF-16, big endian, unmarked":    {"\x00e\x00m\x00a", "line 1: the list is UTF-16"},
+		"XLSX":                            {"PK\x03\x04\x14\x00\x06\x00\n", "line 1: the list is a ZIP archive, or a spreadsheet such as XLSX"},
+		"XLS":                             {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "line 1: the list is a file of Excel or Word"},
+		"PDF":                             {"%PDF-1.7\n", "line 1: the list is a PDF"},
+		"Zstandard":                       {"\x28\xb5\x2f\xfd\x04\x58", "line 1: the list is compressed with another method than gzip"},
+		"XZ":                              {"\xfd7zXZ\x00\x00", "line 1: the list is compressed with another method than gzip"},
+		"bzip2":                           {"BZh91AY&SY\x94", "line 1: the list is compressed with another method than gzip"},
+		"a page that asks for a password": {"\n<!DOCTYPE HTML>\n<title>Log in</title>\n", "line 1: the list is a web page"},
+		"JSON Lines":                      {"\n{\"email\":\"ana@example.com\"}\n", "line 2: the list is JSON, not CSV: set spec.recipients.format"},
+		"JSON on one line":                {"[{\"email\":\"ana@example.com\"}]", "line 1: the list is JSON, not CSV"},
+		"JSON on many":                    {"[\n  {\n", "line 1: the list is JSON, not CSV"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := readAll(test.in, CSV).Error; !strings.HasPrefix(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if got := readAll(packed(t, test.in), CSV).Error; !strings.HasPrefix(got, test.want) {
+				t.Errorf("compressed: got %q, want %q", got, test.want)
+			}
+		})
+	}
+	if got := readAll("{x@example.com\n", CSV); got.Summary.Accepted != 1 {
+		t.Errorf("an address that begins with a brace: %+v", got)
 	}
 }
 

@@ -51,14 +51,28 @@ type lineReader struct {
 const lineBuffer = MaxLine + 2 // a full line with CRLF fits
 
 func newLineReader(r io.Reader) *lineReader {
-	return &lineReader{in: bufio.NewReaderSize(r, lineBuffer)}
+	return &lineReader{in: bufio.NewReaderSize(&lasting{r: r}, lineBuffer)}
+}
+
+// lasting is a reader whose errors stay: looking ahead swallows them.
+type lasting struct {
+	r   io.Reader
+	err error
+}
+
+// Read implements io.Reader.
+func (l *lasting) Read(p []byte) (n int, err error) {
+	if l.err == nil {
+		n, l.err = l.r.Read(p)
+	}
+	return n, l.err
 }
 
 // next returns the next line with its line end, valid until the next call, or io.EOF.
 func (l *lineReader) next() ([]byte, error) {
 	if l.line == 0 {
-		if head, _ := l.in.Peek(3); gunzip.Found(head) { // an error comes again
-			l.in = bufio.NewReaderSize(gunzip.NewReader(l.in, gunzip.Limits{}), lineBuffer)
+		if err := l.begin(); err != nil {
+			return nil, err
 		}
 	}
 	text, err := l.in.ReadSlice('\n')
@@ -75,16 +89,30 @@ func (l *lineReader) next() ([]byte, error) {
 		return nil, fmt.Errorf("reading line %d of the list: %w", l.line, err)
 	}
 	if l.line == 1 {
-		if bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}) {
-			return nil, syntaxError(1, "the list is UTF-16: save it as UTF-8")
-		}
 		text = bytes.TrimPrefix(text, byteOrderMark)
 	}
 	if bytes.IndexByte(text, 0) >= 0 {
-		return nil, syntaxError(l.line, "the line has a NUL byte: the list is not a text file")
+		return nil, syntaxError(l.line, "the line has a NUL byte: the list is not a text file; save it as text in UTF-8")
 	}
 	if !utf8.Valid(text) {
 		return nil, syntaxError(l.line, "the line is not UTF-8: save the list as UTF-8")
 	}
 	return text, nil
+}
+
+// begin looks at how the list begins: it may be compressed, have line ends of its own, or be no list at all. Errors of
+// reading come again with the first line.
+func (l *lineReader) begin() error {
+	if head, _ := l.in.Peek(3); gunzip.Found(head) {
+		l.in = bufio.NewReaderSize(gunzip.NewReader(l.in, gunzip.Limits{}), lineBuffer)
+	}
+	head, _ := l.in.Peek(lineBuffer)
+	if what := foreign(head); what != "" {
+		l.line = 1
+		return syntaxError(1, "%s", what)
+	}
+	if endsWithCR(head) {
+		l.in = bufio.NewReaderSize(crLines{l.in}, lineBuffer)
+	}
+	return nil
 }

@@ -75,7 +75,7 @@ func refusalOfHelper(sigil byte, name, arguments string) string {
 		}
 		return "{{#" + name + " …}} is not supported: " + strings.ReplaceAll(advice, "%s", arguments)
 	}
-	return "a tag holds one name; there are no helpers: compute the value where the list is made"
+	return "a tag holds one name, without spaces, and there are no helpers: rename the variable, or compute its value where the list is made"
 }
 
 // refusalOfName says why this is no name: letters, digits, _, - and dots between them.

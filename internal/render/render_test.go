@@ -132,7 +132,7 @@ func TestRefusedTemplates(t *testing.T) {
 		"{{#if (eq a b)}}x{{/if}}": "line 1, column 1: {{#if …}} is not supported: {{#name}}…{{/name}} is shown where the variable has a value",
 		"{{#unless city}}{{/u}}":   "line 1, column 1: {{#unless …}} is not supported: {{^city}}…{{/city}} is shown where the variable has no value",
 		"{{#each items}}":          "line 1, column 1: {{#each …}} is not supported: there are no lists: write the variables' names",
-		"{{upper name}}":           "line 1, column 1: a tag holds one name; there are no helpers: compute the value where the list is made",
+		"{{upper name}}":           "line 1, column 1: a tag holds one name, without spaces, and there are no helpers: rename the variable, or compute its value where the list is made",
 		"{{else}}":                 "line 1, column 1: {{else}} is not supported: write {{#name}}…{{/name}}{{^name}}…{{/name}}",
 		"{{^}}":                    "line 1, column 1: {{^}} is not supported: write {{#name}}…{{/name}}{{^name}}…{{/name}}",
 		"{{~name~}}":               "line 1, column 1: ~ is not supported: a line that holds nothing but a section's tag leaves no blank line behind anyway",
