@@ -41,10 +41,11 @@ type imported struct {
 // importer reads a file of suppressions.
 type importer struct {
 	suppressionAdmin
-	columns map[string]int // where each column is
-	result  imported
-	dropped map[string]*campaign.Dropped
-	batch   []campaign.Suppression
+	separator rune           // of the columns; 0 before the first line
+	columns   map[string]int // where each column is
+	result    imported
+	dropped   map[string]*campaign.Dropped
+	batch     []campaign.Suppression
 	// seen are the entries of a dry run, which adds none that the next line could find.
 	seen map[uint64]bool
 	seed maphash.Seed
@@ -69,30 +70,41 @@ func (a suppressionAdmin) importFile(ctx context.Context) (err error) {
 		return err
 	}
 	if in.result.Invalid > 0 {
-		return fmt.Errorf("%d lines are no entries, and were left out", in.result.Invalid)
+		return fmt.Errorf("not all lines are entries: %d were left out", in.result.Invalid)
 	}
 	return nil
 }
 
 // read imports line by line: no entry has a line break in it, and a quote that is not closed costs one line.
 func (in *importer) read(ctx context.Context, file io.Reader) error {
-	lines := bufio.NewScanner(file)
+	content, err := recipients.Text(file)
+	if err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(content)
 	lines.Buffer(make([]byte, 0, maxImportLine), maxImportLine)
-	for number := 1; lines.Scan(); number++ {
+	number := 1
+	for ; lines.Scan(); number++ {
 		text := lines.Text()
-		if number == 1 {
-			text = strings.TrimPrefix(text, "\ufeff")
-		}
 		if strings.TrimSpace(text) == "" {
 			continue
 		}
-		fields, err := csvFields(text)
+		if in.separator == 0 {
+			in.separator = recipients.Separator(text)
+		}
+		fields, err := in.fields(text)
 		if err != nil {
-			in.drop("Syntax", number)
+			in.drop(reasonSyntax, number)
 			continue
 		}
-		if in.columns == nil && in.header(fields) {
-			continue
+		if in.columns == nil {
+			named, err := in.header(fields, number)
+			if err != nil {
+				return err
+			}
+			if named {
+				continue
+			}
 		}
 		entry, reason := in.entry(fields)
 		if reason != "" {
@@ -105,39 +117,77 @@ func (in *importer) read(ctx context.Context, file io.Reader) error {
 			}
 		}
 	}
-	if err := lines.Err(); err != nil {
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return fmt.Errorf("line %d is longer than %d KiB", number, maxImportLine>>10)
+	} else if err != nil {
 		return fmt.Errorf("reading the file: %w", err)
 	}
 	return in.flush(ctx)
 }
 
-func csvFields(line string) ([]string, error) {
+func (in *importer) fields(line string) ([]string, error) {
 	if !strings.Contains(line, `"`) {
-		return strings.Split(strings.TrimSuffix(line, "\r"), ","), nil
+		return strings.Split(strings.TrimSuffix(line, "\r"), string(in.separator)), nil
 	}
-	return csv.NewReader(strings.NewReader(line)).Read()
+	reader := csv.NewReader(strings.NewReader(line))
+	reader.Comma = in.separator
+	return reader.Read()
 }
 
-// columnNames are the names of columns, in lower case, and their order in a file without a header.
+// columnNames are the names of columns beside the address, in lower case.
 var columnNames = map[string]string{
-	"address": "address", "email": "address", "e-mail": "address", "scope": "scope", "listid": "scope", "reason": "reason",
-	"createdat": "createdAt", "created_at": "createdAt",
+	"scope": "scope", "listid": "scope", "reason": "reason", "createdat": "createdAt", "created_at": "createdAt",
 }
 
-// header takes the first line, and reports whether it names columns.
-func (in *importer) header(fields []string) bool {
-	named := map[string]int{}
-	for i, field := range fields {
-		if name, ok := columnNames[strings.ToLower(strings.TrimSpace(field))]; ok {
-			named[name] = i
+// header takes the first line, and reports whether it names columns. One that neither does nor begins with an address is
+// that of a file whose columns are not known: what is taken for a scope or a reason there would be anything.
+func (in *importer) header(fields []string, line int) (named bool, err error) {
+	if address := recipients.AddressColumn(fields); address >= 0 {
+		in.columns = map[string]int{"address": address}
+		for i, field := range fields {
+			if name, ok := columnNames[strings.ToLower(strings.TrimSpace(field))]; ok {
+				in.columns[name] = i
+			}
 		}
+		return true, nil
 	}
-	if _, ok := named["address"]; ok {
-		in.columns = named
-		return true
+	if _, err := recipients.ParseAddress(fields[0]); err != nil {
+		return false, fmt.Errorf("line %d neither names the columns nor begins with an address: name the column of the addresses email", line)
 	}
 	in.columns = map[string]int{"address": 0, "scope": 1, "reason": 2, "createdAt": 3}
-	return false
+	return false, nil
+}
+
+// Why a line is no entry, beside the reasons of its address.
+const (
+	reasonSyntax    = "Syntax"
+	reasonScope     = "Scope"
+	reasonReason    = "Reason"
+	reasonCreatedAt = "CreatedAt"
+)
+
+var reasonTexts = map[string]string{
+	reasonSyntax: "a quote is not closed, or stands where none may be", reasonScope: "the scope is no listID such as news.example.com",
+	reasonReason:    "the reason is none of BadMailbox, Disabled, MailboxFull, Complaint, Unsubscribed and Manual",
+	reasonCreatedAt: "the time is not written like 2026-03-04T05:06:07Z or 2026-03-04 05:06:07",
+}
+
+// reasonText says why a line is no entry.
+func reasonText(reason string) string {
+	if text, ok := reasonTexts[reason]; ok {
+		return text
+	}
+	return "of the address: " + recipients.Reason(reason).Text()
+}
+
+// parseTime reads a time as programs export it; without a zone, it is UTC.
+func parseTime(text string) (time.Time, error) {
+	for _, layout := range []string{time.DateTime, "2006-01-02T15:04:05", time.DateOnly} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	return time.Parse(time.RFC3339, text)
 }
 
 // entry is what a line says, or why it is none.
@@ -159,18 +209,18 @@ func (in *importer) entry(fields []string) (entry campaign.Suppression, reason s
 	if text := field("scope"); text != "" {
 		var ok bool
 		if entry.Scope, ok = parseScope(text); !ok {
-			return entry, "Scope"
+			return entry, reasonScope
 		}
 	}
 	if text := field("reason"); text != "" {
 		var ok bool
 		if entry.Reason, ok = parseReason(text); !ok {
-			return entry, "Reason"
+			return entry, reasonReason
 		}
 	}
 	if text := field("createdAt"); text != "" {
-		if entry.CreatedAt, err = time.Parse(time.RFC3339, text); err != nil {
-			return entry, "CreatedAt"
+		if entry.CreatedAt, err = parseTime(text); err != nil {
+			return entry, reasonCreatedAt
 		}
 	}
 	return entry, ""
@@ -236,7 +286,7 @@ func (in *importer) report() error {
 	fmt.Fprintf(&sentence, "%d of %d entries %s, %d are there already.", r.Added, r.Entries, verb, r.Known)
 	for _, d := range r.Dropped {
 		numbers := strings.Trim(fmt.Sprint(d.Lines), "[]")
-		fmt.Fprintf(&sentence, "\n%d lines are no entries (%s): lines %s", d.Count, d.Reason, strings.ReplaceAll(numbers, " ", ", "))
+		fmt.Fprintf(&sentence, "\nLeft out, %s: line %s", reasonText(d.Reason), strings.ReplaceAll(numbers, " ", ", "))
 		if d.Count > int64(len(d.Lines)) {
 			sentence.WriteString(", …")
 		}

@@ -111,7 +111,7 @@ func TestSuppressionImport(t *testing.T) {
 	for i, args := range [][]string{{"--dry-run"}, nil, nil} {
 		code, out, errs := suppressionCommand(t, env, append([]string{"import", path, "--output", "json"}, args...)...)
 		var got imported
-		if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitFailed || !strings.Contains(errs, "5 lines are no entries") {
+		if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitFailed || !strings.Contains(errs, "5 were left out") {
 			t.Fatalf("code %d, stderr %q: %v", code, errs, err)
 		}
 		lines := map[string]string{}
@@ -134,6 +134,35 @@ func TestSuppressionImport(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"ada@example.com  Complaint", "bob@xn--bcher-kva.example news.example.com Manual"}, exported(t, env)); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
+	}
+}
+
+// Files of other programs name and separate their columns in their own ways, and some are no CSV at all.
+func TestSuppressionImportOfOthers(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ file, out, errs string }{
+		"a column called Email Address": {"\ufeffEmail Address,First Name\r\nada@example.com,Ada\r\n", "1 of 1 entries", ""},
+		"semicolons and days":           {"email;createdAt\nada@example.com;2024-01-02\nbob@example.com;2024-01-02 03:04:05\n", "2 of 2 entries", ""},
+		"line ends of the Mac":          {"email\rada@example.com\r", "1 of 1 entries", ""},
+		"told in words": {
+			"email,reason\nnobody,\nada@example.com,spam\n",
+			"Left out, of the address: it has no @: line 2\nLeft out, the reason is none of BadMailbox", "2 were left out",
+		},
+		"unknown columns": {"correo,nombre\nada@example.com,Ada\n", "", "line 1 neither names the columns nor begins with an address"},
+		"UTF-16":          {"\xff\xfee\x00m\x00", "", "line 1: the list is UTF-16: save it as UTF-8"},
+		"a long line":     {"email\n" + strings.Repeat("x", 70<<10), "", "line 2 is longer than 64 KiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "list.csv")
+			if err := os.WriteFile(path, []byte(test.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			code, out, errs := suppressionCommand(t, suppressionDatabase(t), "import", "--dry-run", path)
+			if (code == exitOK) != (test.errs == "") || !strings.Contains(out, test.out) || !strings.Contains(errs, test.errs) {
+				t.Errorf("code %d, stdout %q, stderr %q", code, out, errs)
+			}
+		})
 	}
 }
 

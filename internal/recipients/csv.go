@@ -88,7 +88,7 @@ func (s *csvSource) open() error {
 				"without a list around them")
 		}
 		if strings.TrimSpace(line) != "" {
-			separator = sniff(line)
+			separator = Separator(line)
 			s.offset = s.lines.line - 1
 			s.input.rest = []byte(line + "\n")
 			break
@@ -120,14 +120,15 @@ func (s *csvSource) open() error {
 
 func validSeparator(r rune) bool { return strings.ContainsRune(",;\t|", r) }
 
-// sniff returns the separator with which the line has an address column, or else most columns.
-func sniff(line string) rune {
+// Separator returns what separates the columns of a CSV file that begins with this line: that with which it names a column
+// of addresses, or else has most columns.
+func Separator(line string) rune {
 	best, most := ',', 0
 	for _, separator := range []rune{',', ';', '\t', '|'} {
 		reader := csv.NewReader(strings.NewReader(line))
 		reader.Comma = separator
 		record, err := reader.Read()
-		if err == nil && addressColumn(record) >= 0 {
+		if err == nil && AddressColumn(record) >= 0 {
 			return separator
 		}
 		if err == nil && len(record) > most {
@@ -139,7 +140,7 @@ func sniff(line string) rune {
 
 // header returns what the columns are, or nil if the record is not a header but the first of a list of addresses.
 func header(record []string, line int) ([]column, error) {
-	address := addressColumn(record)
+	address := AddressColumn(record)
 	if address < 0 {
 		if _, err := ParseAddress(record[0]); err == nil && len(record) == 1 {
 			return nil, nil
@@ -195,7 +196,9 @@ func found(record []string) string {
 	return "; there are only " + strings.Join(names, ", ")
 }
 
-func addressColumn(record []string) int {
+// AddressColumn returns which of the columns with these titles holds addresses, or -1: the first of email, e-mail, email
+// address, email_address, e-mail address and address that there is, in any case.
+func AddressColumn(record []string) int {
 	for _, name := range addressColumns {
 		i := slices.IndexFunc(record, func(field string) bool { return strings.EqualFold(strings.TrimSpace(field), name) })
 		if i >= 0 {

@@ -56,4 +56,6 @@ func (c crLines) Read(p []byte) (int, error) {
 }
 
 // endsWithCR reports whether the lines of a text that begins like this end with a bare CR.
-func endsWithCR(head []byte) bool { return bytes.IndexByte(head, '\r') >= 0 && bytes.IndexByte(head, '\n') < 0 }
+func endsWithCR(head []byte) bool {
+	return bytes.IndexByte(head, '\r') >= 0 && bytes.IndexByte(head, '\n') < 0
+}

@@ -42,17 +42,37 @@ func syntaxError(line int, format string, args ...any) error {
 
 var byteOrderMark = []byte("\ufeff")
 
-// lineReader reads lines of bounded length, of gzip too, and refuses what no list may have: NUL and what is not UTF-8.
-type lineReader struct {
-	in   *bufio.Reader
-	line int // number of the line that next returned last
-}
-
 const lineBuffer = MaxLine + 2 // a full line with CRLF fits
 
-func newLineReader(r io.Reader) *lineReader {
-	return &lineReader{in: bufio.NewReaderSize(&lasting{r: r}, lineBuffer)}
+// Text returns the text of a file that somebody exported: decompressed if it is gzip (RFC 1952, within gunzip's default
+// limits), without a byte order mark, and with LF where lines end with a bare CR. It fails with a *SyntaxError for what is
+// no text at all but, say, a spreadsheet. Errors of reading come with the first line.
+func Text(r io.Reader) (*bufio.Reader, error) {
+	in := bufio.NewReaderSize(&lasting{r: r}, lineBuffer)
+	if head, _ := in.Peek(3); gunzip.Found(head) {
+		in = bufio.NewReaderSize(gunzip.NewReader(in, gunzip.Limits{}), lineBuffer)
+	}
+	head, _ := in.Peek(lineBuffer)
+	if what := foreign(head); what != "" {
+		return nil, syntaxError(1, "%s", what)
+	}
+	if bytes.HasPrefix(head, byteOrderMark) {
+		_, _ = in.Discard(len(byteOrderMark)) // they are there
+	}
+	if endsWithCR(head) {
+		in = bufio.NewReaderSize(crLines{in}, lineBuffer)
+	}
+	return in, nil
 }
+
+// lineReader reads lines of bounded length, of gzip too, and refuses what no list may have: NUL and what is not UTF-8.
+type lineReader struct {
+	raw  io.Reader
+	in   *bufio.Reader // what raw holds, once next was called
+	line int           // number of the line that next returned last
+}
+
+func newLineReader(r io.Reader) *lineReader { return &lineReader{raw: r} }
 
 // lasting is a reader whose errors stay: looking ahead swallows them.
 type lasting struct {
@@ -70,8 +90,9 @@ func (l *lasting) Read(p []byte) (n int, err error) {
 
 // next returns the next line with its line end, valid until the next call, or io.EOF.
 func (l *lineReader) next() ([]byte, error) {
-	if l.line == 0 {
-		if err := l.begin(); err != nil {
+	if l.in == nil {
+		var err error
+		if l.in, err = Text(l.raw); err != nil {
 			return nil, err
 		}
 	}
@@ -88,9 +109,6 @@ func (l *lineReader) next() ([]byte, error) {
 	case err != nil && !errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("reading line %d of the list: %w", l.line, err)
 	}
-	if l.line == 1 {
-		text = bytes.TrimPrefix(text, byteOrderMark)
-	}
 	if bytes.IndexByte(text, 0) >= 0 {
 		return nil, syntaxError(l.line, "the line has a NUL byte: the list is not a text file; save it as text in UTF-8")
 	}
@@ -98,21 +116,4 @@ func (l *lineReader) next() ([]byte, error) {
 		return nil, syntaxError(l.line, "the line is not UTF-8: save the list as UTF-8")
 	}
 	return text, nil
-}
-
-// begin looks at how the list begins: it may be compressed, have line ends of its own, or be no list at all. Errors of
-// reading come again with the first line.
-func (l *lineReader) begin() error {
-	if head, _ := l.in.Peek(3); gunzip.Found(head) {
-		l.in = bufio.NewReaderSize(gunzip.NewReader(l.in, gunzip.Limits{}), lineBuffer)
-	}
-	head, _ := l.in.Peek(lineBuffer)
-	if what := foreign(head); what != "" {
-		l.line = 1
-		return syntaxError(1, "%s", what)
-	}
-	if endsWithCR(head) {
-		l.in = bufio.NewReaderSize(crLines{l.in}, lineBuffer)
-	}
-	return nil
 }
