@@ -102,6 +102,8 @@ func acceptedCondition(f facts) verdict {
 
 func materializedCondition(f facts) verdict {
 	switch {
+	case f.stalled != nil && f.stalled.reason == v1alpha1.ReasonDataRegression: // it was
+		return known
 	case f.foreign():
 		return isTrue(v1alpha1.ReasonAdopted, "%s were in the database already", listMessage(f.record.Totals))
 	case f.sealed():
@@ -253,6 +255,8 @@ func sendingVerdict(f facts) verdict {
 		v = isTrue(v1alpha1.ReasonOutsideWindow, "No window is open; the next one opens at %s; %s", clock(until), f.progressMessage())
 	case f.tally != nil && f.tally.Active == 0 && f.tally.Pending == 0 && f.tally.Deferred > 0:
 		v.reason = v1alpha1.ReasonDeferred
+	case f.queuePaused:
+		v = isTrue(v1alpha1.ReasonQueuePaused, "The queue is paused, so no worker takes a job (`cartero queue resume` ends that); %s", f.progressMessage())
 	case f.throttled():
 		v.reason = v1alpha1.ReasonThrottled
 	}

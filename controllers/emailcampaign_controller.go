@@ -74,6 +74,8 @@ type EmailCampaignReconciler struct {
 	TestRecipients []string
 	// Mailer queues test mails; it may be nil where there are no TestRecipients.
 	Mailer Mailer
+	// QueuePaused reports whether the queue is paused for all workers; nil where nobody can know.
+	QueuePaused func(context.Context) (bool, error)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
@@ -82,6 +84,7 @@ type EmailCampaignReconciler struct {
 
 	writes   statusWrites
 	followed followed
+	queue    queuePause
 }
 
 // Options tune the controller.
@@ -177,7 +180,7 @@ func (r *EmailCampaignReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	}()
 	err = guarded(ctx, s, r.steps(s)...)
 	s.forgetUnlessAccepted(err)
-	return ctrl.Result{}, errors.Join(err, guarded(ctx, s, r.observe, r.judge))
+	return ctrl.Result{}, errors.Join(err, guarded(ctx, s, r.observe, r.compare, r.judge))
 }
 
 // unlessEnded is a step of steps that a campaign at its end has no more use for.

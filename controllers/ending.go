@@ -87,20 +87,13 @@ func (r *EmailCampaignReconciler) pauseForGood(ctx context.Context, s *scope, en
 	if s.record.Hold != nil && s.record.Hold.Until.Equal(campaign.Forever) {
 		return nil
 	}
-	err := r.Ledger.HoldCampaign(ctx, s.key, campaign.Hold{
+	return r.hold(ctx, s, campaign.Hold{
 		Reason: campaign.EndAbortThresholdExceeded,
 		Message: fmt.Sprintf("Of %d recipients %d bounced and %d failed, more than spec.abortPolicy allows; nothing more is sent "+
 			"until somebody sets the annotation %s, which counts anew from there, or ends the campaign with spec.shutdown Stop",
 			ended.Total(), ended.Bounced, ended.Failed, v1alpha1.AnnotationResumeAt),
 		Until: campaign.Forever,
 	})
-	if err != nil {
-		return r.databaseError(err)
-	}
-	if err := r.lookUp(ctx, s); err != nil {
-		return err
-	}
-	return r.unring(ctx, s)
 }
 
 // retryDoubts gives back the recipients that are in doubt.

@@ -68,6 +68,10 @@ var underway = []transition{
 		event: v1alpha1.EventFailurePolicyMatched, action: "Send", warning: true,
 	},
 	{
+		conditionType: v1alpha1.ConditionSuspended, status: metav1.ConditionTrue, reason: v1alpha1.ReasonDataRegression,
+		event: v1alpha1.EventDataRegression, action: "Send", warning: true,
+	},
+	{
 		conditionType: v1alpha1.ConditionReady, reason: v1alpha1.ReasonScheduled,
 		event: v1alpha1.EventCampaignScheduled, action: "Schedule",
 	},

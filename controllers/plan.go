@@ -45,8 +45,8 @@ func (r *EmailCampaignReconciler) steps(s *scope) []step {
 	if s.dry() {
 		return []step{r.dryRun}
 	}
-	return []step{r.lookUp, r.own, r.unlessEnded(
-		r.shutDown, r.pause, r.acceptSpec, r.materialize, r.shutDown, r.steer, r.answerVerbs, r.endInTime, r.enqueue)}
+	return []step{r.lookUp, r.remember, r.own, r.unlessEnded(
+		r.shutDown, r.pause, r.acceptSpec, r.materialize, r.shutDown, r.steer, r.answerVerbs, r.endInTime, r.enqueue, r.lookAtQueue)}
 }
 
 // dryRun reads, checks and renders everything, once for each generation, and writes nothing. It sets s.planned and s.plan.

@@ -39,9 +39,11 @@ type scope struct {
 	planHash string          // set by dryRun: what the campaign's snapshotHash would be
 	totals   campaign.Totals // set by dryRun: what reading the list came to
 
-	accepted bool            // set by materialize: the sealed campaign is what this generation asks for
-	enqueued bool            // set by enqueue: every due job is in the queue
-	tally    *campaign.Tally // set by observe; nil while unknown
+	accepted bool // set by materialize: the sealed campaign is what this generation asks for
+	enqueued bool // set by enqueue: every due job is in the queue
+
+	queuePaused bool            // set by lookAtQueue: no worker takes a job
+	tally       *campaign.Tally // set by observe; nil while unknown
 
 	verbErrors []*verbError // set by answerVerbs: the annotations that were refused in this loop
 	wakeAt     time.Time    // set by wake: when something is to be done; zero for never

@@ -41,6 +41,7 @@ type world struct {
 	mailed    mailed
 	fetcher   Fetcher
 	links     bool // the engine has an address for unsubscribing
+	paused    func(context.Context) (bool, error)
 	// quiet is how long nobody may end before a campaign makes no progress; 0 is the default.
 	quiet time.Duration
 }
@@ -115,7 +116,8 @@ func (w *world) reconciler(t *testing.T) *EmailCampaignReconciler {
 		DefaultFrom:    w.from,
 		TestRecipients: w.testers, NoProgressAfter: w.quiet,
 		Mailer: &w.mailed, Fetcher: w.fetcher, Suppressed: w.store, ManagedUnsubscribe: w.links,
-		Now: clock,
+		QueuePaused: w.paused,
+		Now:         clock,
 	}
 	if err := r.validate(); err != nil {
 		t.Fatal(err)

@@ -32,6 +32,10 @@ const (
 	ReasonUnknownTimeZone = "UnknownTimeZone"
 	// ReasonSourceChanged (False): the message or the list changed while it was being written to the database.
 	ReasonSourceChanged = "SourceChanged"
+	// ReasonDataRegression (False; True of Suspended): the database knows less than the status has told: it was set back, or
+	// is another one. With a campaign that it does not know nothing happens until it does; one of which it has forgotten mails
+	// is resumed as with AbortThresholdExceeded.
+	ReasonDataRegression = "DataRegression"
 )
 
 // ConditionMaterialized: every recipient is in the database, and the jobs are visible to workers. Once true, always true.
@@ -140,6 +144,8 @@ const (
 	ReasonOutsideWindow = "OutsideWindow"
 	// ReasonThrottled (as Sending): spec.throttle.rate is what holds the campaign back.
 	ReasonThrottled = "Throttled"
+	// ReasonQueuePaused (as Sending): somebody has paused the queue (Bull's queue.pause()), and no worker takes a job.
+	ReasonQueuePaused = "QueuePaused"
 	// ReasonNoProgress (False): workers should be sending, and nobody has ended for some time (NO_PROGRESS_AFTER). Stalled.
 	ReasonNoProgress = "NoProgress"
 	// ReasonDependencyNotReady (False): the database, the queue or the SMTP relay does not answer; the message says which.
@@ -193,6 +199,7 @@ const (
 	EventFailurePolicyMatched     = "FailurePolicyMatched"     // a reply stopped the campaign
 	EventNoProgress               = "NoProgress"               // nobody has ended for some time
 	EventInternalError            = "InternalError"            // the operator met a bug of its own over this campaign
+	EventDataRegression           = "DataRegression"           // the database has fewer accepted mails than the status told
 	EventVerbRejected             = "VerbRejected"             // an annotation asks for what can't be done; the message says why
 	EventRecipientsInDoubt        = "RecipientsInDoubt"        // mails of which nobody can know whether they were accepted
 	EventCampaignCancelled        = "CampaignCancelled"        // cancelled before every recipient had been tried

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/cartero-mail/cartero/internal/options"
 	"github.com/cartero-mail/cartero/internal/store"
@@ -16,12 +17,20 @@ func openStore(ctx context.Context, o options.Database) (*store.Store, error) {
 
 // prepareStore waits for the database and brings its tables up to date, or checks that they are.
 func (p *process) prepareStore(ctx context.Context, db *store.Store, migrate bool) error {
-	return untilAvailable(ctx, p.logger, "database", store.IsUnavailable, func() error {
+	err := untilAvailable(ctx, p.logger, "database", store.IsUnavailable, func() error {
 		if migrate {
 			return db.Migrate(ctx)
 		}
 		return db.CheckSchema(ctx)
 	})
+	if err != nil {
+		return err
+	}
+	if weak, err := db.WeakSettings(ctx); err == nil && len(weak) > 0 { // a server that does not tell is asked for no more
+		p.logger.Warn("The database may forget what it has confirmed when its machine dies, and whoever was mailed then is mailed again",
+			"settings", strings.Join(weak, ", "), "reason", "DurabilityReduced")
+	}
+	return nil
 }
 
 func databaseCheck(db *store.Store) telemetry.Check {

@@ -102,7 +102,7 @@ type reconciling struct {
 	from     mail.Address
 	mixed    bool
 	db       *store.Store
-	queue    outbox.Queue
+	queue    producer
 	box      *outbox.Outbox
 	web      options.Fetch
 	links    options.Unsubscribe
@@ -140,6 +140,7 @@ func (p *process) reconcile(ctx context.Context, r reconciling) error {
 		ManagedUnsubscribe: r.links.URL != "",
 		Fetcher:            fetcher,
 		Suppressed:         r.db,
+		QueuePaused:        r.queue.IsPaused,
 
 		DeletionPatience: r.operator.DeletionPatience,
 		NoProgressAfter:  r.operator.NoProgressAfter,

@@ -41,6 +41,7 @@ type producer interface {
 	outbox.Queue
 	CheckDialect(ctx context.Context) error
 	EvictionPolicy(ctx context.Context) (string, error)
+	IsPaused(ctx context.Context) (bool, error)
 	Counts(ctx context.Context) (bull.Counts, error)
 	Ping(ctx context.Context) error
 }
