@@ -24,6 +24,9 @@ import (
 // patience bounds a wait for something that should come.
 const patience = 10 * time.Minute
 
+// progressInterval is how often a wait says how far it is.
+const progressInterval = 10 * time.Second
+
 // namespace is where the campaigns are.
 const namespace = "default"
 
@@ -34,6 +37,7 @@ type bench struct {
 	directory string
 	plane     *devstack.ControlPlane
 	client    client.Client
+	ends      *ends
 	sink      *sink
 	operator  *process
 	worker    *process
@@ -68,6 +72,11 @@ func newBench(ctx context.Context, s settings, progress io.Writer) (b *bench, er
 	config := rest.CopyConfig(b.plane.Config)
 	config.QPS = -1 // as fast as it goes
 	if b.client, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+		return nil, err
+	}
+	watching, stop := context.WithCancel(ctx)
+	b.stops = append(b.stops, func() error { stop(); return nil })
+	if b.ends, err = watchEnds(watching, config, scheme); err != nil {
 		return nil, err
 	}
 	if b.sink, err = newSink(ctx); err != nil {
@@ -155,32 +164,14 @@ func (b *bench) apply(ctx context.Context, recipients int) (string, error) {
 	return domain, nil
 }
 
-// ended counts the campaigns that have ended, and those that are complete.
-func (b *bench) ended(ctx context.Context) (ended, complete int, err error) {
-	var list v1alpha1.EmailCampaignList
-	if err := b.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
-		return 0, 0, err
-	}
-	for _, object := range list.Items {
-		if object.Status.TerminalState != "" {
-			ended++
-		}
-		if object.Status.TerminalState == v1alpha1.TerminalCompleted {
-			complete++
-		}
-	}
-	return ended, complete, nil
-}
-
 // awaitEnd waits until all that was applied has ended, and fails unless all of it is complete.
 func (b *bench) awaitEnd(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	progress := time.NewTicker(progressInterval)
+	defer progress.Stop()
 	for {
-		ended, complete, err := b.ended(ctx)
-		if err != nil {
-			return fmt.Errorf("%w; %d of %d campaigns have ended", err, ended, b.applied)
-		}
+		ended, complete, changed := b.ends.count()
 		if ended == b.applied {
 			if complete != ended {
 				return fmt.Errorf("only %d of %d campaigns are complete", complete, ended)
@@ -190,7 +181,9 @@ func (b *bench) awaitEnd(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%d of %d campaigns have ended: %w", ended, b.applied, context.Cause(ctx))
-		case <-time.After(500 * time.Millisecond):
+		case <-changed:
+		case <-progress.C:
+			b.say("%d of %d have ended", ended, b.applied)
 		}
 	}
 }
