@@ -10,6 +10,7 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/mail/domains"
 	"github.com/cartero-mail/cartero/internal/mail/smtp"
 	"github.com/cartero-mail/cartero/internal/options"
 	"github.com/cartero-mail/cartero/internal/queue/bull"
@@ -62,8 +63,13 @@ func (p *process) newEngine(
 	if err != nil {
 		return nil, err
 	}
+	p.showRelay(pool)
 	e := &engine{process: p, pool: pool, grace: s.delivery.ShutdownGrace, closers: []func() error{pool.Close}}
 	if err := e.setPace(s); err != nil {
+		return nil, err
+	}
+	limits, err := e.domainLimits(s)
+	if err != nil {
 		return nil, err
 	}
 	cfg := worker.Config{
@@ -75,6 +81,7 @@ func (p *process) newEngine(
 		// More than there are connections: while a mail waits for the reply to its final dot, others are opened behind it.
 		MaxConnections: pool.Concurrency(),
 		Window:         min(announcedPerConnection*s.smtp.MaxConnections, maxAnnounced),
+		Domains:        limits,
 		Lease:          s.delivery.Lease,
 		Retry:          retry,
 		Logger:         p.logger,
@@ -84,6 +91,8 @@ func (p *process) newEngine(
 			OnRescue: metrics.Recovered,
 
 			OnThrottled: metrics.Throttled,
+			OnLimited:   metrics.DomainLimited,
+			OnSetAside:  metrics.SetAside,
 			OnRule:      func(action campaign.Action) { metrics.FailurePolicy(string(action)) },
 			OnHold:      metrics.Held,
 			OnAbort:     metrics.Aborted,
@@ -113,6 +122,28 @@ func (e *engine) setPace(s engineSettings) error {
 	e.closers = append(e.closers, client.Close)
 	e.pacer, err = pace.New(client, accountOf(s.smtp), s.smtp.SendInterval)
 	return err
+}
+
+// domainLimits bounds the mails to groups of recipient domains.
+func (e *engine) domainLimits(s engineSettings) (worker.DomainLimits, error) {
+	if len(s.smtp.Domains) == 0 {
+		return worker.DomainLimits{}, nil
+	}
+	client, err := conn.Open(s.redis.URL)
+	if err != nil {
+		return worker.DomainLimits{}, err
+	}
+	e.closers = append(e.closers, client.Close)
+	rates := pace.NewRates(client)
+	limits := worker.DomainLimits{Match: domains.NewMatcher(s.smtp.Domains).Match}
+	for _, group := range s.smtp.Domains {
+		bounds := worker.DomainGroup{Connections: group.Connections}
+		if group.Messages > 0 {
+			bounds.Rate = rates.Group(accountOf(s.smtp), group.Name(), group.Messages, group.Period, group.Burst)
+		}
+		limits.Groups = append(limits.Groups, bounds)
+	}
+	return limits, nil
 }
 
 // crowdedTimeout bounds the look at the queue's length.

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/mail/domains"
+	"github.com/cartero-mail/cartero/internal/options"
 	"github.com/cartero-mail/cartero/internal/outbox"
 	"github.com/cartero-mail/cartero/internal/store"
 	"github.com/cartero-mail/cartero/internal/submit"
@@ -31,10 +35,18 @@ func (p *process) newMails(
 		if m.engine, err = p.newEngine(s, sendRetry, db, metrics); err != nil {
 			return nil, err
 		}
-		cfg.Sender, cfg.Paced = m.engine.worker, m.engine.pacer != nil
+		cfg.Sender, cfg.Waits = m.engine.worker, mayWait(s.smtp, m.engine.pacer != nil)
 	}
 	m.service, err = submit.New(cfg)
 	return m, err
+}
+
+// mayWait tells which mails may have to wait for their turn: all if there is a pace, else those to domains with a limit.
+func mayWait(o options.SMTP, paced bool) func(campaign.Submission) bool {
+	match := domains.NewMatcher(o.Domains).Match
+	return func(mail campaign.Submission) bool {
+		return paced || slices.ContainsFunc(mail.Recipients, func(r campaign.Recipient) bool { return match(r.Address) >= 0 })
+	}
 }
 
 // run takes mails until ctx ends; ready is called when it does.

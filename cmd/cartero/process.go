@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/cartero-mail/cartero/internal/mail/smtp"
 	"github.com/cartero-mail/cartero/internal/options"
 	"github.com/cartero-mail/cartero/internal/telemetry"
 )
@@ -26,6 +28,21 @@ type process struct {
 		prometheus.Gatherer
 	}
 	group *errgroup.Group
+
+	relayOnce sync.Once
+	relay     *telemetry.RelayMetrics
+}
+
+// showRelay adds a pool's connections to the metrics of the process.
+func (p *process) showRelay(pool *smtp.Pool) {
+	p.relayOnce.Do(func() { p.relay = telemetry.NewRelayMetrics(p.registry) })
+	p.relay.Add(func() telemetry.RelayStats {
+		s := pool.Stats()
+		return telemetry.RelayStats{
+			Busy: s.Busy, Idle: s.Idle, Dialing: s.Dialing, Limit: s.Limit, Waiting: s.Waiting,
+			Sent: s.Sent, Followed: s.Followed, Dials: s.Dials, Cuts: s.Cuts, Disorders: s.Disorders,
+		}
+	})
 }
 
 // newProcess sets up the log of a command. The group's context ends with the first part that fails.

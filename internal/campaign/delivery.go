@@ -34,6 +34,8 @@ type Claimed struct {
 	Attempts int
 	// FirstAttemptAt is when the first attempt began; nil before it.
 	FirstAttemptAt *time.Time
+	// Again tells a recipient that was put off, be it by the relay or because its turn was far away, and whose time has come.
+	Again bool
 }
 
 // Claim asks for recipients of a job that are due: pending ones, and deferred ones whose next attempt has come.

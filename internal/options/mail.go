@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/mail/domains"
 )
 
 // Sender says who mails are from where neither a campaign nor a request does.
@@ -67,12 +68,16 @@ type SMTP struct {
 	SendInterval time.Duration
 	// MaxConnections is the number of connections of one worker process.
 	MaxConnections int
+	// Domains are the limits of groups of recipient domains.
+	Domains []domains.Group
 	// HELOName is the name given in EHLO.
 	HELOName string
 	// Embedded is set by commands that bring a relay of their own where no server is given.
 	Embedded bool
 	// Optional is set by commands that do without a relay.
 	Optional bool
+
+	domainLimits string
 }
 
 // Bind implements Area.
@@ -102,6 +107,11 @@ func (o *SMTP) Bind(b *Binder) {
 		Variable: "SMTP_MAX_CONNECTIONS", Default: "10",
 		Meaning: "SMTP connections of one worker process",
 	}, 1, 1000)
+	b.String(&o.domainLimits, Spec{
+		Variable: "SMTP_DOMAIN_LIMITS",
+		Meaning: "limits of groups of recipient domains, over all workers together: gmail.com,googlemail.com=600/1m;*.example.com=20/1s,connections=5 " +
+			"(see docs/limits.md)",
+	})
 	b.String(&o.HELOName, Spec{
 		Variable: "SMTP_HELO_NAME",
 		Meaning:  "name given in EHLO; the machine's host name unless set",
@@ -126,6 +136,10 @@ func (o *SMTP) Validate() error {
 	}
 	if o.Username != "" && o.Password == "" {
 		problems = append(problems, SettingError{"SMTP_PASSWORD", "is required where SMTP_USERNAME is set: set both or none"})
+	}
+	var err error
+	if o.Domains, err = domains.Parse(o.domainLimits); err != nil {
+		problems = append(problems, SettingError{"SMTP_DOMAIN_LIMITS", strings.ReplaceAll(err.Error(), "\n", "; ")})
 	}
 	o.Auth = strings.ToUpper(o.Auth)
 	if o.Auth != "" && !slices.Contains(saslMechanisms, o.Auth) {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cartero-mail/cartero/internal/mail"
+	"github.com/cartero-mail/cartero/internal/mail/domains"
 	"github.com/cartero-mail/cartero/internal/options"
 )
 
@@ -126,7 +127,8 @@ func TestLoad(t *testing.T) {
 				"SMTP_USE_TLS": "False", "SMTP_FROM": "News <news@example.com>", "SMTP_SEND_INTERVAL": "10s",
 				"SMTP_HELO_NAME": "mx.example.com", "WORKER_JOURNAL_SYNC": "YES", "RETRY_MAX_AGE": "72h",
 				"API_KEY": " new , old ,", "FACADE_MAX_BODY": "32MiB", "LEADER_ELECT": "0", "KUBECONFIG": kubeconfig,
-				"LOG_LEVEL": "WARNING", "LOG_FORMAT": "text", "METRICS_BIND_ADDRESS": "0", "SWEEP_INTERVAL": "1m",
+				"SMTP_DOMAIN_LIMITS": "gmail.com=600/1m,connections=5; *=20/1s",
+				"LOG_LEVEL":          "WARNING", "LOG_FORMAT": "text", "METRICS_BIND_ADDRESS": "0", "SWEEP_INTERVAL": "1m",
 				"WATCH_NAMESPACE": "news", "DELETION_PATIENCE": "10s", "TEST_RECIPIENTS": "qa@example.com, ana@example.com",
 			}),
 			want: func(a *all) {
@@ -135,6 +137,10 @@ func TestLoad(t *testing.T) {
 				a.Queue.LockDuration = 90 * time.Second
 				a.SMTP.Port, a.SMTP.Username, a.SMTP.Password, a.SMTP.UseTLS = 465, "u", " p w ", false
 				a.SMTP.SendInterval, a.SMTP.HELOName = 10*time.Second, "mx.example.com"
+				a.SMTP.Domains = []domains.Group{
+					{Domains: []string{"gmail.com"}, Messages: 600, Period: time.Minute, Burst: 1, Connections: 5},
+					{Domains: []string{"*"}, Messages: 20, Period: time.Second, Burst: 1},
+				}
 				a.Sender.From = "News <news@example.com>"
 				a.Worker.JournalSync, a.Worker.Retry.MaxAge = true, 72*time.Hour
 				a.Facade.Keys, a.Facade.MaxBody = []string{"new", "old"}, 32<<20
@@ -170,7 +176,7 @@ func TestLoad(t *testing.T) {
 			}
 			want := defaults(t)
 			tt.want(&want)
-			if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(options.Telemetry{}, options.Facade{})); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(options.Telemetry{}, options.Facade{}, options.SMTP{})); diff != "" {
 				t.Errorf("settings (-want +got):\n%s", diff)
 			}
 		})
@@ -314,6 +320,8 @@ func TestURLs(t *testing.T) {
 		{"FACADE_MAX_BODY", "10 MB", true},
 		{"SMTP_SEND_INTERVAL", "0", true},
 		{"SMTP_SEND_INTERVAL", "-1s", false},
+		{"SMTP_DOMAIN_LIMITS", "gmail.com", false},
+		{"SMTP_DOMAIN_LIMITS", "gmail.com=connections=3", true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.variable+"="+tt.value, func(t *testing.T) {

@@ -87,7 +87,7 @@ func claimRows(
 ) (claimed []campaign.Claimed, suppressed int, err error) {
 	var rows []recipientRow
 	err = forUpdate(tx).
-		Select("id", "email", "address", "name", "variables", "attempts", "firstAttemptAt").
+		Select("id", "email", "address", "name", "variables", "attempts", "firstAttemptAt", "nextAttemptAt").
 		Where("`id` IN ? AND `status` = 'PENDING'", candidates).
 		Where("(`state` IS NULL OR `state` = 'pending' OR `state` = 'deferred' AND `nextAttemptAt` <= ?)", at(claim.Now)).
 		Order("`id`").Find(&rows).Error
@@ -115,6 +115,7 @@ func claimRows(
 		ids[i] = row.ID
 		claimed[i] = campaign.Claimed{
 			ID: row.ID, Recipient: recipient, Attempts: row.Attempts, FirstAttemptAt: row.FirstAttemptAt.pointer(),
+			Again: !row.NextAttemptAt.IsZero(),
 		}
 	}
 	err = tx.Model(&recipientRow{}).Where("`id` IN ?", ids).Updates(map[string]any{

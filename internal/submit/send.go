@@ -73,9 +73,9 @@ func reports(d worker.Delivery) []campaign.RecipientReport {
 	return all
 }
 
-// begin writes the mail. With a pace it is written like one for the queue, and sent by retry.
+// begin writes the mail. One that may have to wait for its turn is written like one for the queue, and sent by retry.
 func (s *Service) begin(ctx context.Context, mail campaign.Submission) (worker.Delivery, error) {
-	if !s.cfg.Paced {
+	if !s.cfg.Waits(mail) {
 		return s.sends.do(ctx, mail)
 	}
 	submitted, err := s.queues.do(ctx, mail)

@@ -72,8 +72,9 @@ type Config struct {
 	Queue Queue
 	// Sender sends mails while their callers wait; without one, Send fails.
 	Sender Sender
-	// Paced says that mails wait for their turn: then they are not announced before it comes.
-	Paced bool
+	// Waits reports whether a mail may have to wait for its turn: then it is not announced before that comes. nil means that
+	// none has to.
+	Waits func(mail campaign.Submission) bool
 	// MaxBatch bounds the mails of one transaction; 0 means DefaultMaxBatch.
 	MaxBatch int
 	// Patience is how long Send tries; 0 means DefaultPatience.
@@ -105,6 +106,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Waits == nil {
+		cfg.Waits = func(campaign.Submission) bool { return false }
 	}
 	s := &Service{cfg: cfg}
 	s.sends = newGroup(cfg.MaxBatch, s.sendBatch)

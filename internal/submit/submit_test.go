@@ -197,7 +197,7 @@ func TestSend(t *testing.T) {
 			t.Parallel()
 			b := newBackend()
 			b.script["a"] = test.script
-			bubble(t, b, func(cfg *submit.Config) { cfg.Paced = test.paced }, func(s scene) {
+			bubble(t, b, func(cfg *submit.Config) { cfg.Waits = func(campaign.Submission) bool { return test.paced } }, func(s scene) {
 				sent, err := s.Send(s.Context(), mail("a"))
 				if err != nil {
 					s.Fatal(err)

@@ -34,6 +34,7 @@ var groups = []struct {
 	register           func(prometheus.Registerer)
 }{
 	{"NewWorkerMetrics", "Delivery: `worker`, and `facade` with a relay", func(r prometheus.Registerer) { telemetry.NewWorkerMetrics(r) }},
+	{"NewRelayMetrics", "Relay: `worker`, and `facade` with a relay", func(r prometheus.Registerer) { telemetry.NewRelayMetrics(r) }},
 	{"NewOutboxMetrics", "Outbox: `operator`, `worker`, `facade`", func(r prometheus.Registerer) { telemetry.NewOutboxMetrics(r) }},
 	{"NewQueueMetrics", "Queue: `operator`, `worker`, `facade`", func(r prometheus.Registerer) { telemetry.NewQueueMetrics(r, nothing) }},
 	{"NewCampaignMetrics", "Campaigns: `operator`", func(r prometheus.Registerer) { telemetry.NewCampaignMetrics(r, nothing) }},

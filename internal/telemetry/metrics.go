@@ -25,6 +25,8 @@ type WorkerMetrics struct {
 	recovers *prometheus.CounterVec
 
 	throttled prometheus.Counter
+	limited   prometheus.Counter
+	aside     prometheus.Counter
 	rules     *prometheus.CounterVec
 	holds     *prometheus.CounterVec
 	aborts    *prometheus.CounterVec
@@ -50,6 +52,14 @@ func NewWorkerMetrics(registerer prometheus.Registerer) *WorkerMetrics {
 			Name: "cartero_throttled_seconds_total",
 			Help: "Time that runs of jobs waited for the rate of their campaign, spec.throttle.rate, summed over the runs.",
 		}),
+		limited: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "cartero_domain_limited_seconds_total",
+			Help: "Time that parts of runs waited for SMTP_DOMAIN_LIMITS, summed over them, while other mails overtook.",
+		}),
+		aside: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "cartero_recipients_set_aside_total",
+			Help: "Recipients put off, without an attempt, because SMTP_DOMAIN_LIMITS is used up for a while.",
+		}),
 		rules: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cartero_failure_policy_matches_total",
 			Help: "Refused mails that a rule of spec.failurePolicy decided on, by the rule's action.",
@@ -62,7 +72,7 @@ func NewWorkerMetrics(registerer prometheus.Registerer) *WorkerMetrics {
 			Help: "Runs of jobs that found the shares of spec.abortPolicy exceeded, by the policy's action.",
 		}, []string{"action"}),
 	}
-	registerer.MustRegister(m.mails, m.phases, m.jobs, m.recovers, m.throttled, m.rules, m.holds, m.aborts)
+	registerer.MustRegister(m.mails, m.phases, m.jobs, m.recovers, m.throttled, m.limited, m.aside, m.rules, m.holds, m.aborts)
 	return m
 }
 
@@ -99,6 +109,20 @@ func (m *WorkerMetrics) Recovered(released, inDoubt int) {
 func (m *WorkerMetrics) Throttled(waited time.Duration) {
 	if m != nil {
 		m.throttled.Add(waited.Seconds())
+	}
+}
+
+// DomainLimited adds the time that a part of a run waited for the limit of its recipients' domains.
+func (m *WorkerMetrics) DomainLimited(waited time.Duration) {
+	if m != nil {
+		m.limited.Add(waited.Seconds())
+	}
+}
+
+// SetAside counts recipients that were put off because the limit of their domains is used up for a while.
+func (m *WorkerMetrics) SetAside(recipients int) {
+	if m != nil {
+		m.aside.Add(float64(recipients))
 	}
 }
 

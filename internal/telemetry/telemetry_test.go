@@ -202,6 +202,8 @@ func TestMetrics(t *testing.T) {
 	worker.JobsActive(-1)
 	worker.Recovered(3, 1)
 	worker.Throttled(1500 * time.Millisecond)
+	worker.DomainLimited(2 * time.Second)
+	worker.SetAside(9)
 	worker.FailurePolicy("PauseCampaign")
 	worker.Held("SenderRefused")
 	worker.Aborted(true)
@@ -219,6 +221,9 @@ cartero_campaigns_aborted_total{action="Pause"} 1
 # HELP cartero_campaigns_held_total Runs of jobs that had their campaign held, by reason.
 # TYPE cartero_campaigns_held_total counter
 cartero_campaigns_held_total{reason="SenderRefused"} 1
+# HELP cartero_domain_limited_seconds_total Time that parts of runs waited for SMTP_DOMAIN_LIMITS, summed over them, while other mails overtook.
+# TYPE cartero_domain_limited_seconds_total counter
+cartero_domain_limited_seconds_total 2
 # HELP cartero_failure_policy_matches_total Refused mails that a rule of spec.failurePolicy decided on, by the rule's action.
 # TYPE cartero_failure_policy_matches_total counter
 cartero_failure_policy_matches_total{action="PauseCampaign"} 1
@@ -246,6 +251,9 @@ cartero_outbox_sweeps_total{result="ok"} 1
 # TYPE cartero_recovered_recipients_total counter
 cartero_recovered_recipients_total{result="inDoubt"} 1
 cartero_recovered_recipients_total{result="released"} 3
+# HELP cartero_recipients_set_aside_total Recipients put off, without an attempt, because SMTP_DOMAIN_LIMITS is used up for a while.
+# TYPE cartero_recipients_set_aside_total counter
+cartero_recipients_set_aside_total 9
 # HELP cartero_throttled_seconds_total Time that runs of jobs waited for the rate of their campaign, spec.throttle.rate, summed over the runs.
 # TYPE cartero_throttled_seconds_total counter
 cartero_throttled_seconds_total 1.5
@@ -253,7 +261,8 @@ cartero_throttled_seconds_total 1.5
 	err := testutil.GatherAndCompare(registry, strings.NewReader(want), "cartero_http_recipients_accepted_total",
 		"cartero_http_requests_total", "cartero_jobs_active", "cartero_mails_total", "cartero_outbox_rings_total",
 		"cartero_outbox_sweeps_total", "cartero_recovered_recipients_total", "cartero_campaigns_aborted_total", "cartero_campaigns_held_total",
-		"cartero_failure_policy_matches_total", "cartero_throttled_seconds_total")
+		"cartero_failure_policy_matches_total", "cartero_throttled_seconds_total", "cartero_domain_limited_seconds_total",
+		"cartero_recipients_set_aside_total")
 	if err != nil {
 		t.Error(err)
 	}
@@ -269,6 +278,8 @@ func TestNilMetricsCountNothing(t *testing.T) {
 	worker.JobsActive(1)
 	worker.Recovered(1, 1)
 	worker.Throttled(time.Second)
+	worker.DomainLimited(time.Second)
+	worker.SetAside(1)
 	worker.FailurePolicy("FailRecipient")
 	worker.Held("SenderRefused")
 	worker.Aborted(true)
@@ -277,6 +288,49 @@ func TestNilMetricsCountNothing(t *testing.T) {
 	http.Request("/", 200, time.Second)
 	http.InFlight(1)
 	http.Accepted(1)
+}
+
+// TestRelayMetrics: the pools of a process are added up; without one there is no series.
+func TestRelayMetrics(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	m := telemetry.NewRelayMetrics(registry)
+	if n, err := testutil.GatherAndCount(registry); n != 0 || err != nil {
+		t.Errorf("%d series of no pool, %v", n, err)
+	}
+	m.Add(func() telemetry.RelayStats {
+		return telemetry.RelayStats{Busy: 2, Idle: 1, Dialing: 1, Limit: 5, Waiting: 3, Sent: 10, Followed: 4, Dials: 6, Cuts: 1, Disorders: 2}
+	})
+	m.Add(func() telemetry.RelayStats { return telemetry.RelayStats{Busy: 1, Limit: 10, Sent: 1, Dials: 1} })
+	want := `
+# HELP cartero_smtp_connections Connections to the relay by state.
+# TYPE cartero_smtp_connections gauge
+cartero_smtp_connections{state="busy"} 3
+cartero_smtp_connections{state="dialing"} 1
+cartero_smtp_connections{state="idle"} 1
+# HELP cartero_smtp_connections_cut_total Times that the number of connections was lowered because the relay complained.
+# TYPE cartero_smtp_connections_cut_total counter
+cartero_smtp_connections_cut_total 1
+# HELP cartero_smtp_connections_limit Connections that there may be now: fewer than SMTP_MAX_CONNECTIONS while the relay asks for it.
+# TYPE cartero_smtp_connections_limit gauge
+cartero_smtp_connections_limit 15
+# HELP cartero_smtp_dials_total Connections that were made.
+# TYPE cartero_smtp_dials_total counter
+cartero_smtp_dials_total 7
+# HELP cartero_smtp_disorders_total Connections dropped because the relay's replies did not fit the commands.
+# TYPE cartero_smtp_disorders_total counter
+cartero_smtp_disorders_total 2
+# HELP cartero_smtp_mails_total Mails that the relay accepted, by what they waited for: a round trip of their own, or one that they shared with the mail before them.
+# TYPE cartero_smtp_mails_total counter
+cartero_smtp_mails_total{round="own"} 7
+cartero_smtp_mails_total{round="shared"} 4
+# HELP cartero_smtp_waiting_mails Mails that wait for a connection.
+# TYPE cartero_smtp_waiting_mails gauge
+cartero_smtp_waiting_mails 3
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestMetricsHandler(t *testing.T) {

@@ -50,8 +50,7 @@ func (r *run) awaitRelay() bool {
 // blocks nobody, and the store lets it not replace a hold that is in force.
 func (r *run) noteAway(detail string) {
 	w, key := r.w, r.job.Key
-	if !r.noted {
-		r.noted = true
+	if !r.noted.Swap(true) {
 		w.cfg.Logger.WarnContext(r.ctx, "The relay is away, mails wait", "jobID", r.job.ID, "detail", detail)
 	}
 	now := w.cfg.Now()
@@ -71,10 +70,9 @@ func (r *run) noteWorks() {
 		return
 	}
 	left := w.notes.take(r.job.Key)
-	if !left && !r.noted {
+	if noted := r.noted.Swap(false); !left && !noted {
 		return
 	}
-	r.noted = false
 	w.cfg.Logger.InfoContext(r.ctx, "The relay works again", "jobID", r.job.ID)
 	if !left {
 		return

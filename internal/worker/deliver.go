@@ -16,6 +16,8 @@ type task struct {
 	run       *run
 	claim     *claim
 	recipient campaign.Claimed
+	// group is the one that the mail is on its way to; nil for none.
+	group *group
 }
 
 // deliverLoop sends one mail at a time until the worker is killed. Those with a priority come first, though not twice in
@@ -49,6 +51,7 @@ func (w *Worker) deliverLoop() {
 // deliver sends to one recipient, and reports what became of it. An announced recipient always gets a result. It returns
 // the buffer for the next mail.
 func (w *Worker) deliver(t task, buffer []byte) []byte {
+	defer t.group.leave(1)
 	epoch, wait, _ := w.relay.state(w.cfg.Now())
 	var result campaign.Result
 	var after effect

@@ -46,12 +46,19 @@ type run struct {
 	ends   sync.WaitGroup
 	ending sync.Once
 	endErr error
+	// lanes are the parts of claims that wait for the limits of their domains. laneCtx ends with the run, or when they are
+	// to be set aside for others that wait for the slot; onlyLanes is since when nothing else is left (UnixNano), else 0.
+	lanes     sync.WaitGroup
+	laneCtx   context.Context //nolint:containedctx // as ctx
+	stopLanes context.CancelFunc
+	hadLanes  bool
+	onlyLanes atomic.Int64
 	// leaving: the run waits for its campaign's rate no more, and gives its job back.
 	leaving atomic.Bool
 	// lastDot is until when final dots may go out (UnixNano); 0 while the run was not ended from outside.
 	lastDot atomic.Int64
 	// noted: the log says that the relay is away.
-	noted bool
+	noted atomic.Bool
 }
 
 // HandleJob runs the job until none of its recipients is due, and tells how it stands. A job that may not run now, or
@@ -146,6 +153,7 @@ func (w *Worker) newRun(ctx context.Context, job campaign.Job) *run {
 	}
 	r.composer = sync.OnceValues(r.compileContent)
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
+	r.laneCtx, r.stopLanes = context.WithCancel(r.ctx)
 	r.follow(job)
 	return r
 }
@@ -178,6 +186,7 @@ func (r *run) all() error {
 		}
 	}
 	r.settle()
+	r.lanes.Wait()
 	r.ends.Wait()
 	r.noteWorks()
 	switch cause := context.Cause(r.ctx); {
@@ -201,7 +210,19 @@ func (r *run) next() (bool, error) {
 		return false, err
 	}
 	r.claims = append(r.claims, c)
-	leftover := r.feed(c, rows)
+	free, lanes := r.divide(c, rows)
+	fed := r.feedLanes(c, lanes)
+	leftover := r.feed(c, free)
+	if len(lanes) == 0 {
+		r.fed(c, leftover)
+	} else {
+		r.lanes.Go(func() { r.fed(c, fed() || leftover) })
+	}
+	return !leftover && len(rows) == r.w.cfg.ClaimSize, nil
+}
+
+// fed says that no more of the claim will be announced, and whether some were left.
+func (r *run) fed(c *claim, leftover bool) {
 	if leftover {
 		r.again.Store(true)
 	}
@@ -209,7 +230,6 @@ func (r *run) next() (bool, error) {
 		r.w.reporter.close(c)
 	}
 	r.w.reporter.kick()
-	return !leftover && len(rows) == r.w.cfg.ClaimSize, nil
 }
 
 // claim leases recipients under a token of their own; nil if nobody is due. The journal comes first: whoever is
@@ -247,6 +267,10 @@ func (r *run) claim() (*claim, []campaign.Claimed, error) {
 
 // settle waits until every claim of the run is closed, or the worker is killed.
 func (r *run) settle() {
+	if r.hadLanes {
+		r.onlyLanes.Store(r.w.cfg.Now().UnixNano())
+		defer r.onlyLanes.Store(0)
+	}
 	for _, c := range r.claims {
 		select {
 		case <-c.done:
@@ -255,6 +279,10 @@ func (r *run) settle() {
 		}
 	}
 	r.claims = nil
+	if r.hadLanes && r.laneCtx.Err() == nil {
+		r.again.Store(true) // the time of some that were set aside may have come
+	}
+	r.hadLanes = false
 }
 
 // feed announces the recipients in windows and hands them to the deliverers. It reports whether some were left
@@ -331,6 +359,7 @@ func (r *run) announce(c *claim, rows []campaign.Claimed, allotted allotment) (i
 	allowed, err := r.w.cfg.Store.Announce(ctx, c.token, ids, r.w.cfg.Now())
 	if err != nil {
 		// They may be announced all the same. They certainly were not sent, and the database is told so.
+		allotted.group.leave(len(ids))
 		c.opened(len(ids))
 		for _, id := range ids {
 			r.w.report(c, givenBack(id, r.w.cfg.Now()))
@@ -345,7 +374,9 @@ func (r *run) announce(c *claim, rows []campaign.Claimed, allotted allotment) (i
 	for i, row := range rows {
 		if set[row.ID] {
 			allotted.await(r.ctx, i)
-			r.hand(task{run: r, claim: c, recipient: row})
+			r.hand(task{run: r, claim: c, recipient: row, group: allotted.group})
+		} else {
+			allotted.group.leave(1)
 		}
 	}
 	return len(allowed), nil
@@ -360,8 +391,10 @@ func (r *run) hand(t task) {
 	select {
 	case tasks <- t:
 	case <-r.ctx.Done():
+		t.group.leave(1)
 		r.w.report(t.claim, givenBack(t.recipient.ID, r.w.cfg.Now()))
 	case <-r.w.hard.Done():
+		t.group.leave(1)
 	}
 }
 

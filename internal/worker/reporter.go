@@ -256,7 +256,9 @@ func (r *reporter) record(ctx context.Context, c *claim, group []campaign.Result
 			"jobID", c.jobID, "results", len(group), "recorded", n)
 	}
 	for _, result := range group {
-		r.onResult(result.State, result.Category)
+		if !isAside(result) {
+			r.onResult(result.State, result.Category)
+		}
 	}
 	return nil
 }

@@ -15,19 +15,29 @@ const (
 	loneSlice = 30 * time.Second
 )
 
+// waitsForDomains reports whether all that is left of the run has waited for that long for the limits of its recipients'
+// domains.
+func (r *run) waitsForDomains(atLeast time.Duration) bool {
+	since := r.onlyLanes.Load()
+	return since != 0 && r.laneCtx.Err() == nil && r.w.cfg.Now().Sub(time.Unix(0, since)) >= atLeast
+}
+
 // makeRoom has runs that wait for their campaign's rate give their jobs back where others wait for a slot: a campaign that is
-// sent over days must not keep those behind it in the queue waiting for as long. One run of each campaign goes on, and sends
+// sent over days must not keep those behind it in the queue waiting for as long. So do runs that wait for nothing but the
+// limits of domains, whose recipients are set aside. One run of each campaign goes on, and sends
 // as fast as the rate allows, unless that leaves nothing for campaigns without a rate.
 func (w *Worker) makeRoom(ctx context.Context, runs []*run) {
 	if w.cfg.Crowded == nil {
 		return
 	}
-	var throttled []*run
+	var throttled, waiting []*run
 	siblings := map[string]int{}
 	unthrottled := false
 	for _, r := range runs {
 		switch {
 		case r.ctx.Err() != nil || r.leaving.Load() || r.job.Priority > 0: // those with a priority have slots of their own
+		case r.waitsForDomains(siblingSlice):
+			waiting = append(waiting, r)
 		case r.policy.Load().throttle == nil:
 			unthrottled = true
 		default:
@@ -47,8 +57,11 @@ func (w *Worker) makeRoom(ctx context.Context, runs []*run) {
 	if len(leaving) == 0 && !unthrottled && len(throttled) > 0 && now.Sub(throttled[0].began) >= loneSlice {
 		leaving = throttled[:1]
 	}
-	if len(leaving) == 0 || !w.cfg.Crowded(ctx) {
+	if len(leaving)+len(waiting) == 0 || !w.cfg.Crowded(ctx) {
 		return
+	}
+	for _, r := range waiting {
+		r.stopLanes()
 	}
 	for _, r := range leaving {
 		r.leaving.Store(true)

@@ -20,17 +20,30 @@ type Throttle interface {
 
 // allotment is how many recipients may be announced at once, and when each of them may be handed out.
 type allotment struct {
-	n     int
-	first time.Time // zero: all at once
+	n int
+	turns
+	// group is the one of their domains, nil for none, and ofGroup are its turns.
+	group   *group
+	ofGroup turns
+}
+
+// turns are evenly spread moments; the zero value is at once.
+type turns struct {
+	first time.Time
 	every time.Duration
 }
 
 // await waits for the turn of the i-th of them.
 func (a allotment) await(ctx context.Context, i int) {
-	if a.first.IsZero() {
+	a.turns.await(ctx, i)
+	a.ofGroup.await(ctx, i)
+}
+
+func (t turns) await(ctx context.Context, i int) {
+	if t.first.IsZero() {
 		return
 	}
-	if wait := time.Until(a.first.Add(time.Duration(i) * a.every)); wait >= tooShort {
+	if wait := time.Until(t.first.Add(time.Duration(i) * t.every)); wait >= tooShort {
 		sleep.For(ctx, wait)
 	}
 }
@@ -51,7 +64,7 @@ func (r *run) awaitRate(n int) (allotment, bool) {
 		granted, first, every, err := p.throttle.Take(p.ctx, n)
 		r.w.cfg.Hooks.OnThrottled(r.w.cfg.Now().Sub(began))
 		if err == nil {
-			return allotment{granted, first, every}, true
+			return allotment{n: granted, turns: turns{first, every}}, true
 		}
 		if p.ctx.Err() == nil { // it failed for a reason of its own
 			r.cancel(err)

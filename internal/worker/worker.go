@@ -53,6 +53,10 @@ type Hooks struct {
 	OnRescue func(released, inDoubt int)
 	// OnThrottled is told how long a run waited for its campaign's rate.
 	OnThrottled func(waited time.Duration)
+	// OnLimited is told how long a part of a run waited for the limit of its recipients' domains.
+	OnLimited func(waited time.Duration)
+	// OnSetAside is told how many recipients were put off because the limit of their domains is used up for a while.
+	OnSetAside func(recipients int)
 	// OnRule is told what a rule of a failure policy did with a refused mail.
 	OnRule func(action campaign.Action)
 	// OnHold is told why a campaign, or all jobs of legacy programs, were held.
@@ -76,6 +80,8 @@ type Config struct {
 	// Rates returns the rate of a campaign, which the worker asks before it announces recipients; the same arguments mean
 	// the same rate. nil sends as if no campaign had one.
 	Rates func(key string, rate campaign.Rate) Throttle
+	// Domains bounds the mails to groups of recipient domains; the zero value bounds none.
+	Domains DomainLimits
 	// Crowded reports whether jobs wait in the queue for somebody to run them. Runs of campaigns with a rate then give their
 	// jobs back after a while. nil means that nobody ever waits.
 	Crowded func(ctx context.Context) bool
@@ -120,6 +126,7 @@ type Worker struct {
 	notes    *notes
 	watched  *watched
 	guard    *guard
+	groups   []*group
 	// ending holds one element while a campaign that was left half cancelled is ended.
 	ending chan struct{}
 	// tasks are announced recipients for the deliverers; those of jobs with a priority are urgent, and come first.
@@ -157,6 +164,7 @@ func New(cfg Config) (*Worker, error) {
 		watched: newWatched(), guard: &guard{samples: map[string]*sample{}}, ending: make(chan struct{}, 1),
 		tasks: make(chan task), urgent: make(chan task), turn: make(chan struct{}, 1),
 	}
+	w.groups = newGroups(cfg.Domains)
 	w.stopping, w.stop = context.WithCancel(context.Background())
 	w.hard, w.kill = context.WithCancel(context.Background())
 	return w, nil
@@ -180,6 +188,9 @@ func (c *Config) validate() error {
 	if min(c.Lease, c.RescueInterval, c.FlushInterval, c.RelayPatience, c.Retry.InitialBackoff, c.Retry.MaxBackoff,
 		c.Retry.MaxAge, c.Retry.GreylistDelay, c.Retry.HoldFor) < 0 {
 		problems = append(problems, errors.New("worker: no duration may be negative"))
+	}
+	if len(c.Domains.Groups) > 0 && c.Domains.Match == nil {
+		problems = append(problems, errors.New("worker: Domains.Match is required"))
 	}
 	return errors.Join(problems...)
 }
@@ -232,6 +243,12 @@ func (h *Hooks) setDefaults() {
 	}
 	if h.OnThrottled == nil {
 		h.OnThrottled = func(time.Duration) {}
+	}
+	if h.OnLimited == nil {
+		h.OnLimited = func(time.Duration) {}
+	}
+	if h.OnSetAside == nil {
+		h.OnSetAside = func(int) {}
 	}
 	if h.OnRule == nil {
 		h.OnRule = func(campaign.Action) {}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,25 +54,34 @@ func NewRates(client redis.UniversalClient) *Rates {
 // with a burst of its own.
 func (r *Rates) Of(name string, messages int, period time.Duration, burst int) *Rate {
 	sum := sha256.Sum256([]byte(name))
-	key := fmt.Sprintf("cartero:pace:{campaign:%s}:%d/%d/%d", hex.EncodeToString(sum[:8]), messages, period.Milliseconds(), burst)
+	key := rateKey("campaign", hex.EncodeToString(sum[:8]), messages, period, burst)
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	maps.DeleteFunc(r.known, func(_ string, rate *Rate) bool { return now.Sub(rate.lastAsked()) > rateKept })
 	rate := r.known[key]
 	if rate == nil {
-		messages = max(messages, 1)
-		rate = &Rate{
-			client: r.client, worker: r.worker, key: key + ":next", workers: key + ":workers",
-			every: max(period/time.Duration(messages), 1), micros: float64(period.Microseconds()) / float64(messages),
-			early: time.Duration(float64(period) / float64(messages) * float64(max(burst, 1)-1)),
-			late:  min(max(lateTurns*period/time.Duration(messages), minGrace), maxGrace),
-			turn:  make(chan struct{}, 1),
-		}
+		rate = r.newRate(key, messages, period, burst)
 		r.known[key] = rate
 	}
 	rate.asked()
 	return rate
+}
+
+// rateKey begins the keys of a rate. The braces put them into one slot of a cluster.
+func rateKey(kind, hash string, messages int, period time.Duration, burst int) string {
+	return fmt.Sprintf("cartero:pace:{%s:%s}:%d/%d/%d", kind, hash, messages, period.Milliseconds(), burst)
+}
+
+func (r *Rates) newRate(key string, messages int, period time.Duration, burst int) *Rate {
+	messages = max(messages, 1)
+	return &Rate{
+		client: r.client, worker: r.worker, key: key + ":next", workers: key + ":workers",
+		every: max(period/time.Duration(messages), 1), micros: float64(period.Microseconds()) / float64(messages),
+		early: time.Duration(float64(period) / float64(messages) * float64(max(burst, 1)-1)),
+		late:  min(max(lateTurns*period/time.Duration(messages), minGrace), maxGrace),
+		turn:  make(chan struct{}, 1),
+	}
 }
 
 // Rate is the most mails in a time, over all workers together (a GCRA on Redis's clock). Nothing is reserved for longer
@@ -89,6 +99,8 @@ type Rate struct {
 	late         time.Duration // by how much a turn may be late
 
 	turn chan struct{} // holds one element while a caller waits: turns are not hoarded
+
+	shared atomic.Int64 // others, for whoever does not hold the turn
 
 	// Guarded by turn.
 	left    turns     // of the last reservation
@@ -208,6 +220,7 @@ func (r *Rate) reserve(ctx context.Context, n int) (time.Duration, error) {
 		after: integer(values[2]), before: integer(values[3]),
 	}
 	r.left, r.others = got, max(int(integer(values[4])), 1)
+	r.shared.Store(int64(r.others))
 	if r.back = got.n == 0 && !r.aloneTo.IsZero(); r.back {
 		r.aloneTo = now.Add(left)
 	} else {

@@ -58,6 +58,7 @@ func TestSlots(t *testing.T) {
 			t.Cleanup(func() { _ = client.Close() })
 			testSlots(t, client)
 			testTurns(t, client, "test-"+uuid.NewString())
+			testPlan(t, client)
 		})
 	}
 }
