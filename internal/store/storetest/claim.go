@@ -41,7 +41,21 @@ var claimTests = map[string]func(s *scene){
 		got, err := s.Claim(s.ctx(), campaign.Claim{JobID: id, Token: "u", Limit: 1, Now: minute(10), LeaseUntil: minute(20)})
 		s.must(err)
 		began := minute(3)
-		s.equal("claimed", got, []campaign.Claimed{{ID: ids[0], Recipient: want, Attempts: 1, FirstAttemptAt: &began}})
+		s.equal("claimed", got, []campaign.Claimed{{ID: ids[0], Recipient: want, Attempts: 1, FirstAttemptAt: &began, Again: true}})
+	},
+
+	"a recipient that was set aside is due at its time, and was not tried": func(s *scene) {
+		id := s.sealed(1)
+		ids := s.claim(id, "t", 1, minute(2))
+		aside := deferred(ids[0], minute(3), minute(10))
+		aside.CountAttempt, aside.Code, aside.Category = false, 0, ""
+		s.record("t", aside) // which was not announced
+		s.equal("too early", s.claim(id, "u", 1, minute(9)), []string{})
+		s.equal("not due", s.due("", minute(9), minute(9)), []string{})
+		s.equal("due", s.due("", minute(10), minute(10)), []string{id})
+		got, err := s.Claim(s.ctx(), campaign.Claim{JobID: id, Token: "v", Limit: 1, Now: minute(10), LeaseUntil: minute(20)})
+		s.must(err)
+		s.equal("attempts", []any{len(got), got[0].Attempts, got[0].FirstAttemptAt == nil, got[0].Again}, []any{1, 0, true, true})
 	},
 
 	"deferred recipients are due at their time": func(s *scene) {
