@@ -162,6 +162,10 @@ bench-messages: ## Measure lists against a bare LOAD DATA of their rows, and ren
 bench-operator: build control-plane ## Measure the operator at scale: 1,000 campaigns at once, 10,000 that have ended (some ten minutes); see docs/benchmarks.md.
 	@hack/services/run --real -- go run ./test/bench/operator $(BENCH_FLAGS)
 
+.PHONY: bench-delivery
+bench-delivery: build ## Measure campaigns against a Node worker and Postfix's smtp-source (needs Node.js; some ten minutes); see docs/performance.md.
+	@hack/services/run --real -- go run ./test/bench/delivery $(BENCH_FLAGS)
+
 ##@ Tools
 
 .PHONY: tools

@@ -3,15 +3,8 @@
 package swap
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/cartero-mail/cartero/test/harness"
@@ -56,7 +49,7 @@ func migrate(t *testing.T, services harness.Services) {
 func startProgram(t *testing.T, script string, services harness.Services, env ...string) *nodejs.Process {
 	t.Helper()
 	dir := nodejs.Dir(t)
-	if err := generateClient(dir); err != nil {
+	if err := nodejs.GeneratePrisma(dir); err != nil {
 		t.Fatal(err)
 	}
 	env = append([]string{
@@ -67,37 +60,3 @@ func startProgram(t *testing.T, script string, services harness.Services, env ..
 }
 
 const queueName = "email-queue"
-
-var generation struct {
-	sync.Once
-
-	err error
-}
-
-// generateClient makes the Prisma client, once for the packages and the schema, over all test binaries.
-func generateClient(dir string) error {
-	generation.Do(func() { generation.err = generateOnce(dir) })
-	return generation.err
-}
-
-func generateOnce(dir string) (err error) {
-	if err := os.MkdirAll(filepath.Join(dir, "generated"), 0o750); err != nil {
-		return fmt.Errorf("making the folder of the Prisma client: %w", err)
-	}
-	lock, err := os.OpenFile(filepath.Join(dir, "generated", ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return fmt.Errorf("opening the lock of the Prisma client: %w", err)
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("locking the Prisma client: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), nodejs.Patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "node", "prisma/generate.js")
-	cmd.Dir = dir
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("generating the Prisma client: %w\n%s", err, output)
-	}
-	return nil
-}
