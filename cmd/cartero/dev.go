@@ -239,7 +239,7 @@ func (st *stack) run(ctx context.Context, c cli, s *devSettings) (err error) {
 }
 
 func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db *store.Store, queue *bull.Queue) error {
-	box, err := p.newOutbox(db, queue, s.outbox)
+	box, err := p.newOutbox(db, queue, s.outbox, s.queue)
 	if err != nil {
 		return err
 	}
@@ -264,7 +264,7 @@ func (st *stack) startParts(ctx context.Context, p *process, s *devSettings, db 
 	p.group.Go(func() error { return p.keepRecords(ctx, db, s.facade.RecordRetention) })
 	delivery, err := p.newDelivery(workerSettings{
 		worker: s.worker, smtp: s.smtp, sender: s.sender, redis: s.redis, unsubscribe: s.unsubscribe,
-	}, db, queue, metrics)
+	}, db, queue, box, metrics)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (s *embeddedSettings) run(ctx context.Context, c cli) (err error) {
 	p.group.Go(func() error {
 		return telemetry.Serve(ctx, s.telemetry.MetricsAddress, telemetry.MetricsHandler(p.registry), p.logger)
 	})
-	box, err := p.newOutbox(db, queue, s.outbox)
+	box, err := p.newOutbox(db, queue, s.outbox, s.queue)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (s *embeddedSettings) run(ctx context.Context, c cli) (err error) {
 	}
 	delivery, err := p.newDelivery(workerSettings{
 		worker: s.worker, smtp: s.smtp, sender: s.sender, redis: s.redis, unsubscribe: s.unsubscribe,
-	}, db, queue, metrics)
+	}, db, queue, box, metrics)
 	if err != nil {
 		return err
 	}

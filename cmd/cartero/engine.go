@@ -13,6 +13,7 @@ import (
 	"github.com/cartero-mail/cartero/internal/mail/domains"
 	"github.com/cartero-mail/cartero/internal/mail/smtp"
 	"github.com/cartero-mail/cartero/internal/options"
+	"github.com/cartero-mail/cartero/internal/outbox"
 	"github.com/cartero-mail/cartero/internal/queue/bull"
 	"github.com/cartero-mail/cartero/internal/queue/conn"
 	"github.com/cartero-mail/cartero/internal/queue/pace"
@@ -171,6 +172,14 @@ func withRates(redis options.Redis, queue *bull.Queue) func(*engine, *worker.Con
 			paused, err := queue.IsPaused(ctx) // then nobody would take what was given back
 			return err == nil && !paused
 		}
+		return nil
+	}
+}
+
+// asksForMore has the next job of a campaign rung when one is taken.
+func asksForMore(box *outbox.Outbox) func(*engine, *worker.Config) error {
+	return func(_ *engine, cfg *worker.Config) error {
+		cfg.Taken = box.Taken
 		return nil
 	}
 }

@@ -57,7 +57,7 @@ func runFacade(ctx context.Context, c cli) (err error) {
 	p.group.Go(func() error {
 		return telemetry.Serve(ctx, t.MetricsAddress, telemetry.MetricsHandler(p.registry), p.logger)
 	})
-	box, err := p.newOutbox(db, queue, sweep)
+	box, err := p.newOutbox(db, queue, sweep, queueOpt)
 	if err != nil {
 		return err
 	}

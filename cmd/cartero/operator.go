@@ -65,7 +65,7 @@ func runOperator(ctx context.Context, c cli) (err error) {
 		if err := p.checkQueue(ctx, queue); err != nil {
 			return err
 		}
-		box, err := p.newOutbox(db, queue, sweep)
+		box, err := p.newOutbox(db, queue, sweep, queueOpt)
 		if err != nil {
 			return err
 		}

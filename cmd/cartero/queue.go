@@ -131,7 +131,10 @@ func (g *dialectGate) Ring(ctx context.Context, rings []outbox.Ring) error {
 	return g.producer.Ring(ctx, rings)
 }
 
-func (p *process) newOutbox(db *store.Store, queue producer, o options.Outbox) (*outbox.Outbox, error) {
+// waitingJobs is how many jobs of a campaign wait in a queue of Cartero's workers, who ask for more when they take one.
+const waitingJobs = 8
+
+func (p *process) newOutbox(db *store.Store, queue producer, o options.Outbox, q options.Queue) (*outbox.Outbox, error) {
 	telemetry.NewQueueMetrics(p.registry, func(ctx context.Context) (map[string]float64, error) {
 		counts, err := queue.Counts(ctx)
 		return map[string]float64{
@@ -139,7 +142,12 @@ func (p *process) newOutbox(db *store.Store, queue producer, o options.Outbox) (
 			"completed": float64(counts.Completed), "failed": float64(counts.Failed),
 		}, err
 	})
+	window := waitingJobs
+	if q.Workers == options.WorkersMixed { // Node workers ask for nothing
+		window = 0
+	}
 	return outbox.New(outbox.Config{
+		Window:        window,
 		Store:         db,
 		Queue:         &dialectGate{producer: queue},
 		SweepInterval: o.SweepInterval,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/options"
+	"github.com/cartero-mail/cartero/internal/outbox"
 	"github.com/cartero-mail/cartero/internal/queue/bull"
 	"github.com/cartero-mail/cartero/internal/store"
 	"github.com/cartero-mail/cartero/internal/telemetry"
@@ -45,7 +46,11 @@ func runWorker(ctx context.Context, c cli) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeBoth()) }()
 
-	delivery, err := p.newDelivery(s, db, queue, telemetry.NewWorkerMetrics(p.registry))
+	box, err := p.newOutbox(db, queue, sweep, queueOpt)
+	if err != nil {
+		return err
+	}
+	delivery, err := p.newDelivery(s, db, queue, box, telemetry.NewWorkerMetrics(p.registry))
 	if err != nil {
 		return err
 	}
@@ -57,10 +62,6 @@ func runWorker(ctx context.Context, c cli) (err error) {
 			return err
 		}
 		if err := p.checkQueue(ctx, queue); err != nil {
-			return err
-		}
-		box, err := p.newOutbox(db, queue, sweep)
-		if err != nil {
 			return err
 		}
 		p.group.Go(func() error { return box.Run(ctx) })
@@ -78,14 +79,14 @@ type delivery struct {
 }
 
 func (p *process) newDelivery(
-	s workerSettings, db *store.Store, queue *bull.Queue, metrics *telemetry.WorkerMetrics,
+	s workerSettings, db *store.Store, queue *bull.Queue, box *outbox.Outbox, metrics *telemetry.WorkerMetrics,
 ) (*delivery, error) {
 	engine, err := p.newEngine(engineSettings{s.worker.Delivery, s.smtp, s.sender, s.redis}, worker.RetryPolicy{
 		MaxAttempts:    s.worker.Retry.MaxAttempts,
 		InitialBackoff: s.worker.Retry.InitialBackoff,
 		MaxBackoff:     s.worker.Retry.MaxBackoff,
 		MaxAge:         s.worker.Retry.MaxAge,
-	}, db, metrics, withRates(s.redis, queue), withLinks(s.unsubscribe))
+	}, db, metrics, withRates(s.redis, queue), withLinks(s.unsubscribe), asksForMore(box))
 	if err != nil {
 		return nil, err
 	}

@@ -88,4 +88,6 @@ type DueJob struct {
 	Rings int
 	// Priority is Bull's: 1 runs before all larger numbers, 0 after them.
 	Priority int
+	// First tells a campaign's first job, before it was ever rung.
+	First bool
 }

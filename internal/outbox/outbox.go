@@ -16,6 +16,9 @@ type Store interface {
 	// with a recipient that is due, without a live lease, and not rung since rungBefore. key restricts it to one
 	// campaign; empty means all. Jobs that a legacy program wrote are due only for recipients that Cartero deferred.
 	DueJobs(ctx context.Context, key string, now, rungBefore time.Time, limit int) ([]campaign.DueJob, error)
+	// FirstDueJobs is DueJobs of campaigns, of each of them only such as are among the first window jobs that are due, in the
+	// order of their numbers: those rung since rungBefore count as well.
+	FirstDueJobs(ctx context.Context, key string, now, rungBefore time.Time, window, limit int) ([]campaign.DueJob, error)
 	// MarkRung counts a ring of each job, if its count is still the one given, and sets rungAt.
 	MarkRung(ctx context.Context, jobs []campaign.DueJob, now time.Time) error
 	// RungJobs returns unfinished jobs of the campaign that were rung, at most limit of those with ids behind after, in id

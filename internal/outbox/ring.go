@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -14,6 +15,9 @@ import (
 const (
 	DefaultSweepInterval = 15 * time.Second
 	defaultBatch         = 500
+
+	// firstPriority is the priority of a campaign's first job, where few of each are rung: single mails have 1.
+	firstPriority = 2
 )
 
 // Config is what an Outbox is made of.
@@ -23,6 +27,10 @@ type Config struct {
 	// SweepInterval is the time between two sweeps, and how long a ring is given to be answered before the job counts
 	// as lost; 0 means DefaultSweepInterval.
 	SweepInterval time.Duration
+	// Window bounds the jobs of a campaign that wait in the queue, so that those of other campaigns come between: whenever
+	// one of them is taken, Taken has to be called, else the next sweep rings more. A campaign's first job then goes before
+	// the others. 0 rings all at once.
+	Window int
 	// Now is the clock; nil means time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -54,6 +62,11 @@ func (e *QueueError) Unwrap() error { return e.err }
 // Outbox rings jobs. Any number of processes may run one on the same database and queue.
 type Outbox struct {
 	cfg Config
+
+	mu sync.Mutex
+	// taken are the campaigns of which jobs were taken since they were rung last; wake holds an element if there are any.
+	taken map[string]struct{}
+	wake  chan struct{}
 }
 
 // New returns an Outbox, or an error that names what cfg lacks.
@@ -61,8 +74,8 @@ func New(cfg Config) (*Outbox, error) {
 	if cfg.Store == nil || cfg.Queue == nil {
 		return nil, errors.New("outbox: Store and Queue are required")
 	}
-	if cfg.SweepInterval < 0 {
-		return nil, errors.New("outbox: SweepInterval must not be negative")
+	if cfg.SweepInterval < 0 || cfg.Window < 0 {
+		return nil, errors.New("outbox: SweepInterval and Window must not be negative")
 	}
 	if cfg.SweepInterval == 0 {
 		cfg.SweepInterval = DefaultSweepInterval
@@ -76,11 +89,11 @@ func New(cfg Config) (*Outbox, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = noMetrics{}
 	}
-	return &Outbox{cfg: cfg}, nil
+	return &Outbox{cfg: cfg, taken: map[string]struct{}{}, wake: make(chan struct{}, 1)}, nil
 }
 
 // RingCampaign rings the jobs of one campaign that are due and were not rung recently. After a nil error every job of
-// the campaign that had to be in the queue is there.
+// the campaign that had to be in the queue is there, or, with a Window, the first of them.
 func (o *Outbox) RingCampaign(ctx context.Context, key string) error {
 	return o.ring(ctx, key)
 }
@@ -118,8 +131,45 @@ func (o *Outbox) Sweep(ctx context.Context) error {
 	return err
 }
 
+// Taken says that a worker took a job of the campaign from the queue: Run rings the next one. It does not wait for that.
+func (o *Outbox) Taken(key string) {
+	if o.cfg.Window == 0 {
+		return
+	}
+	o.mu.Lock()
+	o.taken[key] = struct{}{}
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// refill rings for campaigns whose jobs are taken, until ctx ends. What fails, the next sweep does.
+func (o *Outbox) refill(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.wake:
+		}
+		o.mu.Lock()
+		keys := o.taken
+		o.taken = map[string]struct{}{}
+		o.mu.Unlock()
+		for key := range keys {
+			if err := o.ring(ctx, key); err != nil && ctx.Err() == nil {
+				o.cfg.Logger.Debug("Ringing more jobs of a campaign failed", "error", err)
+			}
+		}
+	}
+}
+
 // Run sweeps at once and then every SweepInterval until ctx ends. A failed sweep is logged once per outage.
 func (o *Outbox) Run(ctx context.Context) error {
+	var refilling sync.WaitGroup
+	defer refilling.Wait()
+	refilling.Go(func() { o.refill(ctx) })
 	ticker := time.NewTicker(o.cfg.SweepInterval)
 	defer ticker.Stop()
 	failing := false
@@ -144,7 +194,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 func (o *Outbox) ring(ctx context.Context, key string) error {
 	for {
 		now := o.cfg.Now()
-		due, err := o.cfg.Store.DueJobs(ctx, key, now, now.Add(-o.cfg.SweepInterval), defaultBatch)
+		due, err := o.due(ctx, key, now)
 		if err != nil {
 			return fmt.Errorf("finding jobs to ring: %w", err)
 		}
@@ -158,6 +208,23 @@ func (o *Outbox) ring(ctx context.Context, key string) error {
 			return nil
 		}
 	}
+}
+
+// due returns jobs to ring, at most defaultBatch.
+func (o *Outbox) due(ctx context.Context, key string, now time.Time) ([]campaign.DueJob, error) {
+	rungBefore := now.Add(-o.cfg.SweepInterval)
+	if o.cfg.Window == 0 {
+		return o.cfg.Store.DueJobs(ctx, key, now, rungBefore, defaultBatch)
+	}
+	return o.cfg.Store.FirstDueJobs(ctx, key, now, rungBefore, o.cfg.Window, defaultBatch)
+}
+
+// priority is the one that a job is rung with.
+func (o *Outbox) priority(job campaign.DueJob) int {
+	if o.cfg.Window > 0 && job.Priority == 0 && job.First {
+		return firstPriority
+	}
+	return job.Priority
 }
 
 // ringBatch puts jobs into the queue and then remembers it: a crash in between repeats the same ids, which the queue
@@ -178,7 +245,7 @@ func (o *Outbox) ringBatch(ctx context.Context, due []campaign.DueJob, now time.
 
 	rings := make([]Ring, len(lost))
 	for i, job := range lost {
-		rings[i] = Ring{BullID: campaign.BullID(job.ID, job.Rings), JobID: job.ID, Priority: job.Priority}
+		rings[i] = Ring{BullID: campaign.BullID(job.ID, job.Rings), JobID: job.ID, Priority: o.priority(job)}
 	}
 	if err := o.cfg.Queue.Ring(ctx, rings); err != nil {
 		return &QueueError{fmt.Errorf("adding %d jobs to the queue: %w", len(rings), err)}

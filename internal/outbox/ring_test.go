@@ -26,6 +26,7 @@ type memory struct {
 	asked     []string
 	unrung    []string
 	forgotten []campaign.DueJob
+	windows   []int
 }
 
 func (m *memory) RungJobs(_ context.Context, _, after string, limit int) ([]campaign.DueJob, error) {
@@ -52,6 +53,11 @@ func (m *memory) DueJobs(_ context.Context, _ string, _, _ time.Time, limit int)
 	batch := m.due[:min(limit, len(m.due))]
 	m.due = m.due[len(batch):]
 	return batch, nil
+}
+
+func (m *memory) FirstDueJobs(ctx context.Context, key string, now, rungBefore time.Time, window, limit int) ([]campaign.DueJob, error) {
+	m.windows = append(m.windows, window)
+	return m.DueJobs(ctx, key, now, rungBefore, min(window, limit))
 }
 
 func (m *memory) MarkRung(_ context.Context, jobs []campaign.DueJob, _ time.Time) error {

@@ -12,8 +12,9 @@ import (
 // The parts of the query for due jobs. Each subquery is one probe of the index by state; with LIMIT it stays one, where
 // EXISTS would be turned into a join.
 const (
-	jobToRing = "j.`status` IN ('PENDING', 'PROCESSING') AND (j.`rungAt` IS NULL OR j.`rungAt` < @rungBefore)" +
-		" AND ((SELECT 1 FROM `Recipient` r " + byState + " WHERE r.`jobId` = j.`id` AND r.`state` = 'active' LIMIT 1) IS NULL" +
+	notRung = "(j.`rungAt` IS NULL OR j.`rungAt` < @rungBefore)"
+
+	jobToDo = "j.`status` IN ('PENDING', 'PROCESSING') AND ((SELECT 1 FROM `Recipient` r " + byState + " WHERE r.`jobId` = j.`id` AND r.`state` = 'active' LIMIT 1) IS NULL" +
 		" OR (SELECT 1 FROM `Lease` l WHERE l.`jobId` = j.`id` AND l.`until` >= @now LIMIT 1) IS NULL)"
 
 	hasDeferredDue = "(SELECT 1 FROM `Recipient` r " + byState + " WHERE r.`jobId` = j.`id` AND r.`status` = 'PENDING'" +
@@ -27,11 +28,23 @@ const (
 		" AND (c.`closesAt` IS NULL OR c.`closesAt` > @now)" +
 		" AND (c.`startedAt` IS NOT NULL OR c.`startBefore` IS NULL OR c.`startBefore` > @now)"
 
-	dueOfCampaigns = "SELECT j.`id`, j.`rings`, c.`priority` FROM `EmailJob` j JOIN `Campaign` c ON c.`key` = j.`campaignKey`" +
-		" WHERE " + campaignRuns + " AND " + jobToRing + " AND (" + hasUntried + " OR " + hasDeferredDue + ")"
+	ofCampaigns = " FROM `EmailJob` j JOIN `Campaign` c ON c.`key` = j.`campaignKey` WHERE " + campaignRuns + " AND " + jobToDo +
+		" AND (" + hasUntried + " OR " + hasDeferredDue + ")"
 
-	dueOfLegacy = "SELECT j.`id`, j.`rings`, 0 AS priority FROM `EmailJob` j" +
-		" WHERE j.`campaignKey` IS NULL AND " + jobToRing + " AND " + hasDeferredDue
+	isFirst = "(CASE WHEN j.`shard` = 0 AND j.`rings` = 0 THEN TRUE ELSE FALSE END) AS `first`"
+
+	dueOfCampaigns = "SELECT j.`id`, j.`rings`, c.`priority`, FALSE AS `first`" + ofCampaigns + " AND " + notRung
+
+	dueOfLegacy = "SELECT j.`id`, j.`rings`, 0 AS priority, FALSE AS `first` FROM `EmailJob` j" +
+		" WHERE j.`campaignKey` IS NULL AND " + jobToDo + " AND " + hasDeferredDue + " AND " + notRung
+
+	// Of one campaign the first due jobs are found without looking at the others.
+	firstOfCampaign = "SELECT f.* FROM (SELECT j.`id`, j.`rings`, c.`priority`, j.`rungAt`, " + isFirst + ofCampaigns +
+		" AND c.`key` = @key ORDER BY j.`shard` LIMIT @window) f WHERE (f.`rungAt` IS NULL OR f.`rungAt` < @rungBefore)"
+
+	firstOfCampaigns = "SELECT f.`id`, f.`rings`, f.`priority`, f.`first` FROM (SELECT j.`id`, j.`rings`, c.`priority`, j.`rungAt`, " + isFirst +
+		", ROW_NUMBER() OVER (PARTITION BY j.`campaignKey` ORDER BY j.`shard`) AS `place`" + ofCampaigns +
+		") f WHERE f.`place` <= @window AND (f.`rungAt` IS NULL OR f.`rungAt` < @rungBefore)"
 )
 
 // DueJobs implements outbox.Store.
@@ -42,11 +55,27 @@ func (s *Store) DueJobs(
 	if key != "" {
 		statement = dueOfCampaigns + " AND c.`key` = @key"
 	}
+	return s.dueJobs(ctx, statement, map[string]any{"key": key, "now": at(now), "rungBefore": at(rungBefore), "limit": limit})
+}
+
+// FirstDueJobs implements outbox.Store.
+func (s *Store) FirstDueJobs(
+	ctx context.Context, key string, now, rungBefore time.Time, window, limit int,
+) ([]campaign.DueJob, error) {
+	statement := firstOfCampaigns + " UNION ALL " + dueOfLegacy
+	if key != "" {
+		statement = firstOfCampaign
+	}
+	return s.dueJobs(ctx, statement, map[string]any{
+		"key": key, "now": at(now), "rungBefore": at(rungBefore), "window": window, "limit": limit,
+	})
+}
+
+func (s *Store) dueJobs(ctx context.Context, statement string, values map[string]any) ([]campaign.DueJob, error) {
 	var due []campaign.DueJob
 	err := s.query(ctx, "looking for due jobs", func(db *gorm.DB) error {
-		return db.Raw(hinted(db, "SELECT d.`id`, d.`rings`, d.`priority` FROM ("+statement+") d ORDER BY d.`id` LIMIT @limit"), map[string]any{
-			"key": key, "now": at(now), "rungBefore": at(rungBefore), "limit": limit,
-		}).Scan(&due).Error
+		return db.Raw(hinted(db, "SELECT d.`id`, d.`rings`, d.`priority`, d.`first` FROM ("+statement+") d ORDER BY d.`id` LIMIT @limit"), values).
+			Scan(&due).Error
 	})
 	return due, err
 }

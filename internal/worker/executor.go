@@ -94,6 +94,9 @@ func (w *Worker) HandleJob(ctx context.Context, jobID string) (campaign.JobProgr
 		return campaign.JobProgress{}, fmt.Errorf("starting the job: %w", err)
 	}
 
+	if w.cfg.Taken != nil && job.Key != "" && job.Priority == 0 {
+		w.cfg.Taken(job.Key)
+	}
 	r := w.newRun(ctx, job)
 	w.watched.add(r)
 	defer w.watched.remove(r)

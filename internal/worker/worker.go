@@ -85,6 +85,8 @@ type Config struct {
 	// Crowded reports whether jobs wait in the queue for somebody to run them. Runs of campaigns with a rate then give their
 	// jobs back after a while. nil means that nobody ever waits.
 	Crowded func(ctx context.Context) bool
+	// Taken is told the key of a campaign of which HandleJob begins a job: the queue may have its next one. nil tells nobody.
+	Taken func(key string)
 	// From is the sender of campaigns that name none, and of jobs that legacy programs wrote.
 	From mail.Address
 	// JournalDir holds the journal and must outlive the process; it may be shared by processes on one machine.

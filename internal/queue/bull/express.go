@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -22,51 +23,68 @@ var expressScript = newScript("express", expressSource)
 // wait beyond its turn.
 const expressInterval = 500 * time.Millisecond
 
-// startExpress looks for jobs with a priority while all slots are taken, and runs them in n slots of their own. Once wait
+// priorities are those from least to most that slots are for.
+type priorities struct{ least, most int }
+
+var (
+	mostUrgent = priorities{1, 1}
+	lessUrgent = priorities{2, math.MaxInt32}
+)
+
+// startExpress looks for jobs with a priority while all slots are taken. It runs those with the first priority in n slots of
+// their own, and others in half as many besides: such may run for long, and must not be in the way of the first. Once wait
 // returns no more are taken; it returns soon after ctx has ended.
 func (r *run) startExpress(ctx, jobs context.Context, n int) (wait func()) {
 	if n == 0 {
 		return func() {}
 	}
 	var loop sync.WaitGroup
-	loop.Go(func() { r.expressLoop(ctx, jobs, make(chan struct{}, n)) })
+	loop.Go(func() { r.expressLoop(ctx, jobs, n) })
 	return loop.Wait
 }
 
-func (r *run) expressLoop(ctx, jobs context.Context, slots chan struct{}) {
+func (r *run) expressLoop(ctx, jobs context.Context, n int) {
+	urgent, others := make(chan struct{}, n), make(chan struct{}, max(1, n/2))
 	for sleep.For(ctx, expressInterval) {
-		for len(r.slots) == cap(r.slots) && len(slots) < cap(slots) { // only this loop fills slots
-			d := r.fetchExpress(ctx)
-			if d == nil {
-				break
-			}
-			slots <- struct{}{}
-			r.running.Go(func() {
-				defer func() { <-slots }()
-				r.workExpress(ctx, jobs, d)
-			})
-		}
+		r.fillExpress(ctx, jobs, urgent, mostUrgent)
+		r.fillExpress(ctx, jobs, others, lessUrgent)
 	}
 }
 
-// workExpress is work for jobs with a priority alone.
-func (r *run) workExpress(ctx, jobs context.Context, d *Delivery) {
+// fillExpress runs jobs with such a priority, as long as all other slots are taken. Nobody else fills these
+// slots.
+func (r *run) fillExpress(ctx, jobs context.Context, slots chan struct{}, of priorities) {
+	for len(r.slots) == cap(r.slots) && len(slots) < cap(slots) {
+		d := r.fetchExpress(ctx, of)
+		if d == nil {
+			return
+		}
+		slots <- struct{}{}
+		r.running.Go(func() {
+			defer func() { <-slots }()
+			r.workExpress(ctx, jobs, d, of)
+		})
+	}
+}
+
+// workExpress is work for jobs with such a priority alone.
+func (r *run) workExpress(ctx, jobs context.Context, d *Delivery, of priorities) {
 	// With a context that has ended, no other job is taken in the step that writes the outcome.
 	alone, cancel := context.WithCancel(ctx)
 	cancel()
 	for d != nil {
 		r.process(alone, jobs, d)
-		d = r.fetchExpress(ctx)
+		d = r.fetchExpress(ctx, of)
 	}
 }
 
-// fetchExpress takes the next job with a priority. It returns none if none waits, Redis is away, or ctx has ended.
-func (r *run) fetchExpress(ctx context.Context) *Delivery {
+// fetchExpress takes the next job with such a priority. It returns none if none waits, Redis is away, or ctx has ended.
+func (r *run) fetchExpress(ctx context.Context, of priorities) *Delivery {
 	if ctx.Err() != nil {
 		return nil
 	}
 	live, k := context.WithoutCancel(ctx), r.queue.keys
-	id, err := expressScript.Run(live, r.queue.client, []string{k.wait(), k.active(), k.priority()}).Text()
+	id, err := expressScript.Run(live, r.queue.client, []string{k.wait(), k.active(), k.priority()}, of.least, of.most).Text()
 	if errors.Is(err, redis.Nil) {
 		return nil
 	}

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -95,7 +96,39 @@ var outboxTests = map[string]func(s *scene){
 		s.equal("of all", s.due("", minute(2), minute(2)), all)
 		some, err := s.DueJobs(s.ctx(), "", minute(2), minute(2), 3)
 		s.must(err)
-		s.equal("at most three", fmt.Sprint(some), fmt.Sprintf("[{%s 0 0} {%s 0 0} {%s 0 0}]", all[0], all[1], all[2]))
+		s.equal("at most three", fmt.Sprint(some), fmt.Sprintf("[{%s 0 0 false} {%s 0 0 false} {%s 0 0 false}]", all[0], all[1], all[2]))
+	},
+
+	"few due jobs of each campaign, the first of them first": func(s *scene) {
+		jobs := map[string][]string{}
+		for _, k := range []string{"a", "b"} {
+			jobs[k] = s.sealedAs(k, 5, 1)
+		}
+		legacy := s.legacyJob(1)
+		aside := s.claim(legacy, "t", 1, minute(2))
+		s.record("t", deferred(aside[0], minute(2), minute(3)))
+		first := func(k string, rungBefore time.Time, window, limit int) []campaign.DueJob {
+			due, err := s.FirstDueJobs(s.ctx(), k, minute(9), rungBefore, window, limit)
+			s.must(err)
+			return due
+		}
+		byID := func(due ...campaign.DueJob) []campaign.DueJob {
+			slices.SortFunc(due, func(a, b campaign.DueJob) int { return strings.Compare(a.ID, b.ID) })
+			return due
+		}
+		a0, a1, a2 := campaign.DueJob{ID: jobs["a"][0], First: true}, campaign.DueJob{ID: jobs["a"][1]}, campaign.DueJob{ID: jobs["a"][2]}
+		b0, b1 := campaign.DueJob{ID: jobs["b"][0], First: true}, campaign.DueJob{ID: jobs["b"][1]}
+		s.equal("of one", first("a", minute(9), 2, 9), byID(a0, a1))
+		s.equal("of all", first("", minute(9), 2, 9), byID(a0, a1, b0, b1, campaign.DueJob{ID: legacy}))
+		s.equal("as many as asked", len(first("", minute(9), 2, 3)), 3)
+		s.must(s.MarkRung(s.ctx(), []campaign.DueJob{a0}, minute(8)))
+		s.equal("one waits", first("a", minute(8), 2, 9), byID(a1))
+		s.equal("one waits, of all", first("", minute(8), 2, 9), byID(a1, b0, b1, campaign.DueJob{ID: legacy}))
+		taken := s.claim(jobs["a"][0], "u", 1, minute(9))
+		s.equal("it was taken", first("a", minute(8), 2, 9), byID(a1, a2))
+		s.record("u", deferred(taken[0], minute(9), minute(9)))
+		a0.First, a0.Rings = false, 1
+		s.equal("it is due again", first("a", minute(9), 2, 9), byID(a0, a1))
 	},
 
 	"a legacy job is due only for what Cartero deferred": func(s *scene) {
