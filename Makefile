@@ -137,6 +137,18 @@ test: $(BIN)/gotestsum build control-plane ## Run every test, with an API server
 test-interop: $(BIN)/gotestsum build control-plane ## Of these tests, those against the real Bull, BullMQ, Prisma and nodemailer (needs Node.js).
 	@hack/services/run -- hack/gotest --no-skips -p 2 -count=1 -timeout 20m $(GO_TEST_FLAGS) ./test/interop/... ./test/bench/...
 
+# The version to come from: any commit or tag whose campaigns this one is to take over, and give back.
+FROM ?= HEAD~1
+
+.PHONY: test-upgrade
+test-upgrade: $(BIN)/gotestsum control-plane ## Upgrade from FROM=<commit> in the middle of a campaign, and go back.
+	@echo "Building cartero of $(FROM) …"; from=$$(mktemp -d); \
+	trap 'git worktree remove --force "$$from/source" 2>/dev/null; rm -rf "$$from"' EXIT; \
+	git worktree add --quiet --detach "$$from/source" "$(FROM)"; \
+	go build -C "$$from/source" -o "$$from/cartero" ./cmd/cartero; \
+	TEST_UPGRADE_FROM="$$from/cartero" hack/services/run -- hack/gotest --no-skips -count=1 -timeout 20m -tags upgrade \
+	  -run TestUpgradeInTheMiddle $(GO_TEST_FLAGS) ./test/faults
+
 # What is below test/ watches processes of their own, in which the detector sees nothing.
 .PHONY: race
 race: PKG = ./api/... ./cmd/... ./controllers/... ./internal/...

@@ -176,9 +176,7 @@ func (c *chaos) materialize() {
 		c.Fatalf("Watching the campaign: %v", err)
 	}
 	defer changes.Stop()
-	list := slices.Concat(harness.Addresses(people-bouncing, "example.org"), harness.Addresses(bouncing, "bounce.example"))
-	c.random.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-	c.world.Send(name, list, jobSize)
+	c.world.Send(name, c.list(), jobSize)
 	for kills := 0; kills < 4; {
 		select {
 		case <-ctx.Done():
@@ -196,6 +194,13 @@ func (c *chaos) materialize() {
 			}
 		}
 	}
+}
+
+// list is everybody, those who bounce between the others.
+func (c *chaos) list() []string {
+	list := slices.Concat(harness.Addresses(people-bouncing, "example.org"), harness.Addresses(bouncing, "bounce.example"))
+	c.random.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
 }
 
 func (c *chaos) startOperator() {
