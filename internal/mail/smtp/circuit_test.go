@@ -1,7 +1,6 @@
 package smtp
 
 import (
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -97,25 +96,6 @@ func TestHangupAtMAILBacksOff(t *testing.T) {
 	defer pool.mu.Unlock()
 	if pool.circuit.failures != 3 {
 		t.Errorf("%d failures, want 3", pool.circuit.failures)
-	}
-}
-
-func TestNobodyListens(t *testing.T) {
-	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	_ = listener.Close()
-	pool, err := NewPool(Config{Host: "127.0.0.1", Port: port})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	v := send(t, pool, "alice@receiver.example")
-	if judge(v) != relayAway || v.Detail != "connecting: the relay refused the connection" || v.RetryAfter == 0 {
-		t.Errorf("got %+v", v)
 	}
 }
 

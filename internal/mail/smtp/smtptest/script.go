@@ -87,6 +87,8 @@ type Script struct {
 	// Features are the EHLO keywords with their parameters, such as "8BITMIME" or "SIZE 1000". STARTTLS and AUTH are
 	// added by themselves.
 	Features []string
+	// InClear, if not nil, are the keywords before STARTTLS instead of Features.
+	InClear []string
 	// Mechanisms are the SASL mechanisms that are offered: PLAIN, LOGIN, CRAM-MD5, XOAUTH2, and SCRAM with
 	// SHA-1 and SHA-256, also -PLUS. With one or more, MAIL
 	// is refused before authentication.

@@ -141,7 +141,11 @@ func (x *session) greeting(verb string) string {
 		return "250 smtptest"
 	}
 	script := x.server.script
-	lines := append([]string{"smtptest"}, script.Features...)
+	features := script.Features
+	if script.Security == StartTLS && !x.secure && script.InClear != nil {
+		features = script.InClear
+	}
+	lines := append([]string{"smtptest"}, features...)
 	if script.Security == StartTLS && !x.secure {
 		lines = append(lines, "STARTTLS")
 	}
