@@ -34,6 +34,7 @@ func TestPausedQueueStaysPaused(t *testing.T) {
 			people := harness.Addresses(60, "example.org")
 			w.Send("paused", people, 10)
 			w.AwaitCondition("paused", "Enqueued", "Enqueued")
+			w.AwaitCondition("paused", "Ready", "QueuePaused")
 			post(t, address+"/send_async", `{"to":"single@example.net","subject":"News","body":"There is news."}`, http.StatusAccepted)
 			awaitPaused(t, w)
 
