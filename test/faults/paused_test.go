@@ -102,7 +102,9 @@ func loseJobs(t *testing.T, w *harness.World) {
 	if err != nil {
 		t.Fatalf("Reading the queue: %v", err)
 	}
-	keys = slices.DeleteFunc(keys, func(key string) bool { return strings.HasSuffix(key, ":meta-paused") || strings.HasSuffix(key, ":meta") })
+	keys = slices.DeleteFunc(keys, func(key string) bool {
+		return strings.HasSuffix(key, ":meta-paused") || strings.HasSuffix(key, ":meta")
+	})
 	if err := w.Redis.Del(context.Background(), keys...).Err(); err != nil {
 		t.Fatalf("Emptying the queue: %v", err)
 	}
