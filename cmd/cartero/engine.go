@@ -22,10 +22,12 @@ import (
 	"github.com/cartero-mail/cartero/internal/worker"
 )
 
-// How many recipients of a job are announced at once: all of them that a lost node can put in doubt.
+// How many recipients of a job are announced at once: all of them that a lost node can put in doubt. A relay that takes
+// them fast gets more, up to maxAnnouncedFast.
 const (
 	announcedPerConnection = 8
 	maxAnnounced           = 200
+	maxAnnouncedFast       = 400
 )
 
 // engineSettings is what sending needs.
@@ -83,6 +85,7 @@ func (p *process) newEngine(
 		MaxConnections: pool.Concurrency(),
 		Window:         min(announcedPerConnection*s.smtp.MaxConnections, maxAnnounced),
 		Domains:        limits,
+		MaxWindow:      maxAnnouncedFast,
 		Lease:          s.delivery.Lease,
 		Retry:          retry,
 		Logger:         p.logger,

@@ -36,6 +36,9 @@ type Claimed struct {
 	FirstAttemptAt *time.Time
 	// Again tells a recipient that was put off, be it by the relay or because its turn was far away, and whose time has come.
 	Again bool
+	// Position is the recipient's place, from 1, in the claim: consecutive positions are consecutive ids among those that
+	// the claim took. 0 where nobody counted.
+	Position int
 }
 
 // Claim asks for recipients of a job that are due: pending ones, and deferred ones whose next attempt has come.
@@ -47,6 +50,9 @@ type Claim struct {
 	Now   time.Time
 	// LeaseUntil is when others may take the recipients over, unless the lease is renewed.
 	LeaseUntil time.Time
+	// Announce has the recipients announced at Now in the same transaction: all of them may be sent at once. The token must
+	// be of this claim alone.
+	Announce bool
 }
 
 // Result is what becomes of one claimed recipient.
@@ -64,8 +70,11 @@ type Result struct {
 	EnhancedCode string
 	Category     string
 	Detail       string
-	// At is when the verdict was reached; it becomes sentAt of an accepted recipient.
+	// At is when the verdict was reached; it becomes sentAt of an accepted recipient, to a tenth of a second.
 	At time.Time
+	// Position is that of the claim in which the recipient was taken, if its token is of no other claim; else 0. It changes
+	// nothing but how much work recording the result is.
+	Position int
 }
 
 // JobProgress is how a job stands after a run.

@@ -32,15 +32,26 @@ func (s *Store) Claim(ctx context.Context, claim campaign.Claim) ([]campaign.Cla
 	if claim.Token == "" || claim.Limit < 1 {
 		return nil, fmt.Errorf("claiming recipients: want a token and a positive limit")
 	}
+	take := s.claimLeased
+	if claim.Announce {
+		take = s.claimAnnounced
+	}
+	claimed, err := take(ctx, claim)
+	if err != nil {
+		return nil, err
+	}
+	for i := range claimed {
+		claimed[i].Position = i + 1
+	}
+	return claimed, nil
+}
+
+func (s *Store) claimLeased(ctx context.Context, claim campaign.Claim) ([]campaign.Claimed, error) {
 	var claimed []campaign.Claimed
 	err := s.write(ctx, "claiming recipients", func(tx *gorm.DB) error {
 		claimed = nil
-		runnable, err := runnableJobs(tx, []string{claim.JobID}, claim.Now)
-		row, ok := runnable[claim.JobID]
-		if err != nil || !ok {
-			return err
-		}
-		if sealed, err := keepSealed(tx, row); err != nil || !sealed {
+		row, runs, err := mayClaim(tx, claim)
+		if err != nil || !runs {
 			return err
 		}
 		for again := true; again; {
@@ -50,10 +61,7 @@ func (s *Store) Claim(ctx context.Context, claim campaign.Claim) ([]campaign.Cla
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return claimed, nil
+	return claimed, err
 }
 
 // claimDue claims recipients that are due. Where everybody that it found is on the suppression list, it has to be asked
@@ -105,24 +113,22 @@ func claimRows(
 		return nil, suppressed, nil
 	}
 
-	claimed = make([]campaign.Claimed, len(rows))
+	changes := map[string]any{"announcedAt": nil}
+	if claim.Announce {
+		if _, runs, err := mayClaim(tx, claim); err != nil || !runs { // asked again: locking may have taken its time
+			return nil, suppressed, err
+		}
+		changes = announcement(claim.Now)
+	}
+	changes["state"], changes["leaseToken"] = campaign.StateActive, claim.Token
 	ids := make([]string, len(rows))
 	for i, row := range rows {
-		recipient, err := row.recipient()
-		if err != nil {
-			return nil, 0, err
-		}
 		ids[i] = row.ID
-		claimed[i] = campaign.Claimed{
-			ID: row.ID, Recipient: recipient, Attempts: row.Attempts, FirstAttemptAt: row.FirstAttemptAt.pointer(),
-			Again: !row.NextAttemptAt.IsZero(),
-		}
 	}
-	err = tx.Model(&recipientRow{}).Where("`id` IN ?", ids).Updates(map[string]any{
-		"state":       campaign.StateActive,
-		"leaseToken":  claim.Token,
-		"announcedAt": nil,
-	}).Error
+	if claimed, err = claimedRows(rows); err != nil {
+		return nil, 0, err
+	}
+	err = tx.Model(&recipientRow{}).Where("`id` IN ?", ids).Updates(changes).Error
 	if err != nil {
 		return nil, 0, fmt.Errorf("leasing recipients: %w", err)
 	}
@@ -173,11 +179,7 @@ func announceRows(tx *gorm.DB, token string, ids []string, now time.Time) ([]str
 		}
 	}
 	if len(fresh) > 0 {
-		err := tx.Model(&recipientRow{}).Where("`id` IN ?", fresh).Updates(map[string]any{
-			"announcedAt": at(now),
-			"status":      campaign.LegacyFailed,
-			"error":       announcedError,
-		}).Error
+		err := tx.Model(&recipientRow{}).Where("`id` IN ?", fresh).Updates(announcement(now)).Error
 		if err != nil {
 			return nil, fmt.Errorf("marking recipients: %w", err)
 		}

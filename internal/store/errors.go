@@ -47,6 +47,9 @@ const (
 // errRaced: another transaction wrote the same rows at the same time; made again, ours sees them.
 var errRaced = errors.New("somebody else wrote the same rows at the same time")
 
+// errNoNeighbours: more rows were in a range than the positions say. It is made again without ranges.
+var errNoNeighbours = errors.New("recipients are not the neighbours that their positions say")
+
 // IsUnavailable reports whether err means that the database can't be used now and may be later: it is away, full,
 // read-only, overloaded, or refuses our credentials. Waiting and repeating is right; any other error is a fault in the
 // data or in the program.
@@ -74,7 +77,8 @@ func IsUnavailable(err error) bool {
 // worthRepeating reports whether the same transaction may succeed if it is made again at once. A lost connection is
 // among these: whether the transaction was committed is unknown, and every one of ours may be repeated.
 func worthRepeating(err error) bool {
-	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, errRaced) {
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, errRaced) ||
+		errors.Is(err, errNoNeighbours) {
 		return true
 	}
 	switch mysqlCode(err) {

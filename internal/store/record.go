@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,10 +40,16 @@ func (s *Store) Record(ctx context.Context, token string, results []campaign.Res
 		byID[result.RecipientID] = result
 	}
 
-	changed := 0
+	changed, ranges := 0, true
 	err := s.write(ctx, "recording results", func(tx *gorm.DB) error {
-		changed = 0
-		return eachChunk(ids, func(ids []string) error {
+		groups, others := takeAccepted(byID, ids, ranges)
+		accepted, unexpected, err := recordAccepted(tx, token, groups)
+		if err != nil {
+			ranges = !errors.Is(err, errNoNeighbours)
+			return err
+		}
+		changed = accepted
+		return eachChunk(append(others, unexpected...), func(ids []string) error {
 			n, err := recordRows(tx, token, ids, byID)
 			changed += n
 			return err

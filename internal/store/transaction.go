@@ -115,10 +115,19 @@ func forShare(tx *gorm.DB) *gorm.DB {
 // take the legacy index on jobId alone, and read every row of the job.
 const byState = "/*by state*/"
 
+// byID marks, behind a table in a statement that gives a range of ids, that it is to be read in the order of ids.
+const byID = "/*by id*/"
+
+// lockRows marks, at the end of a query, that its rows are locked until the transaction ends. SQLite has one writer anyway.
+const lockRows = "/*lock*/"
+
+// marks are what the marks mean to MySQL.
+var marks = strings.NewReplacer(byState, "FORCE INDEX (`"+stateIndex+"`)", byID, "FORCE INDEX (PRIMARY)", lockRows, "FOR UPDATE")
+
 // hinted returns the query with its marks in the dialect of tx. SQLite needs none.
 func hinted(tx *gorm.DB, query string) string {
 	if tx.Name() != string(engineMySQL) {
 		return query
 	}
-	return strings.ReplaceAll(query, byState, "FORCE INDEX (`"+stateIndex+"`)")
+	return marks.Replace(query)
 }

@@ -23,6 +23,12 @@ type claim struct {
 	// fed: no more recipients of this claim will be announced. leftover: some were not.
 	fed      bool
 	leftover bool
+	// unknown: nobody knows whether the claim was carried out.
+	unknown bool
+	// queued counts results that wait to be written, and due says that they are not to wait any longer. The reporter's
+	// lock guards both.
+	queued int
+	due    bool
 	// done is closed once the claim is.
 	done chan struct{}
 }

@@ -334,7 +334,7 @@ func runCrashChild(point, dir string) error {
 		Hooks: worker.Hooks{OnResult: func(campaign.State, string) { recorded <- struct{}{} }},
 	}
 	if point == whileThrottled {
-		cfg.Rates = func(string, campaign.Rate) worker.Throttle { return &crashThrottle{} }
+		cfg.Rates = func(string, campaign.Rate) worker.Throttle { return &crashThrottle{recorded: recorded} }
 	}
 	if point == afterHold || point == afterCancel { // what became of the victim is not in the database yet
 		cfg.FlushSize, cfg.FlushInterval = crashVictim, time.Hour
@@ -402,11 +402,17 @@ type crashRelay struct {
 	point string
 }
 
-// crashThrottle lets three mails go, and dies over the next.
-type crashThrottle struct{ taken int }
+// crashThrottle lets three mails go, and dies over the next, once their results are in the database.
+type crashThrottle struct {
+	taken    int
+	recorded <-chan struct{}
+}
 
 func (c *crashThrottle) Take(_ context.Context, n int) (int, time.Time, time.Duration, error) {
 	if c.taken == crashVictim {
+		for range crashVictim {
+			<-c.recorded
+		}
 		waitToBeKilled()
 	}
 	n = min(n, crashVictim-c.taken)

@@ -66,6 +66,7 @@ func (w *Worker) deliver(t task, buffer []byte) []byte {
 	if result.State == campaign.StatePending {
 		t.run.again.Store(true)
 	}
+	result.Position = t.recipient.Position
 	if after.end != "" { // before the claim may close, for the run waits for it from then on
 		t.run.endCampaign(after.end)
 	}

@@ -59,6 +59,8 @@ type run struct {
 	lastDot atomic.Int64
 	// noted: the log says that the relay is away.
 	noted atomic.Bool
+	// window is how many recipients are announced at once.
+	window int
 }
 
 // HandleJob runs the job until none of its recipients is due, and tells how it stands. A job that may not run now, or
@@ -150,7 +152,7 @@ func (w *Worker) enter() bool {
 }
 
 func (w *Worker) newRun(ctx context.Context, job campaign.Job) *run {
-	r := &run{w: w, job: job, from: job.Content.From, began: w.cfg.Now()}
+	r := &run{w: w, job: job, from: job.Content.From, began: w.cfg.Now(), window: w.cfg.Window}
 	if r.from.Address == "" {
 		r.from = w.cfg.From
 	}
@@ -208,7 +210,10 @@ func (r *run) next() (bool, error) {
 	if r.w.reporter.wait(r.ctx) != nil {
 		return false, nil //nolint:nilerr // the run's ctx is done and knows why
 	}
-	c, rows, err := r.claim()
+	if r.unpaced() {
+		return r.nextWindow()
+	}
+	c, rows, err := r.claim(r.w.cfg.ClaimSize, false)
 	if err != nil || c == nil {
 		return false, err
 	}
@@ -235,9 +240,9 @@ func (r *run) fed(c *claim, leftover bool) {
 	r.w.reporter.kick()
 }
 
-// claim leases recipients under a token of their own; nil if nobody is due. The journal comes first: whoever is
-// claimed is found again after a crash.
-func (r *run) claim() (*claim, []campaign.Claimed, error) {
+// claim leases up to limit recipients under a token of their own; nil if nobody is due. The journal comes first: whoever
+// is claimed is found again after a crash.
+func (r *run) claim(limit int, announce bool) (*claim, []campaign.Claimed, error) {
 	w := r.w
 	token := uuid.NewString()
 	file, err := w.journal.create(token, r.job.ID)
@@ -252,7 +257,7 @@ func (r *run) claim() (*claim, []campaign.Claimed, error) {
 	ctx, cancel := context.WithTimeout(w.hard, storeTimeout)
 	defer cancel()
 	rows, err := w.cfg.Store.Claim(ctx, campaign.Claim{
-		JobID: r.job.ID, Token: token, Limit: w.cfg.ClaimSize, Now: now, LeaseUntil: now.Add(w.cfg.Lease),
+		JobID: r.job.ID, Token: token, Limit: limit, Now: now, LeaseUntil: now.Add(w.cfg.Lease), Announce: announce,
 	})
 	if err == nil && len(rows) > 0 {
 		return c, rows, nil
@@ -263,6 +268,7 @@ func (r *run) claim() (*claim, []campaign.Claimed, error) {
 	}
 	// The rows may be claimed all the same: they are given back as soon as the database answers.
 	r.claims = append(r.claims, c)
+	c.unknown = true
 	c.finish(true)
 	w.reporter.close(c)
 	return nil, nil, fmt.Errorf("claiming recipients: %w", err)
@@ -316,12 +322,8 @@ func (r *run) mayAnnounce(c *claim, left int) (allotted allotment, ok bool) {
 	if !r.awaitRelay() || r.w.reporter.wait(r.ctx) != nil {
 		return allotment{}, false
 	}
-	window := r.w.cfg.Window
-	if _, _, downAt := r.w.relay.state(r.w.cfg.Now()); !downAt.IsZero() {
-		window = 1 // try the water
-	}
 	// The campaign's rate first: whoever waits for it must not have a turn that others wait for.
-	if allotted, ok = r.awaitRate(min(window, left)); !ok {
+	if allotted, ok = r.awaitRate(min(r.atOnce(r.w.cfg.Window), left)); !ok {
 		return allotment{}, false
 	}
 	if r.w.cfg.Pacer != nil {

@@ -32,7 +32,9 @@ type reporter struct {
 	mu      sync.Mutex
 	results []report
 	closing []*claim
+	// kicked: all of them are to be written now; due: those of some claims.
 	kicked  bool
+	due     bool
 	failing error
 	working chan struct{} // closed while the database takes writes
 
@@ -42,6 +44,8 @@ type reporter struct {
 type report struct {
 	claim  *claim
 	result campaign.Result
+	// queued is when the result came.
+	queued time.Time
 }
 
 func newReporter(cfg Config, claims *claims) *reporter {
@@ -53,16 +57,19 @@ func newReporter(cfg Config, claims *claims) *reporter {
 	}
 }
 
-// add queues a result. The last one of a claim is not left waiting for company.
+// add queues a result. The last one of a claim is not left waiting for company: a claim is written as a whole where it can
+// be, for that is the least work.
 func (r *reporter) add(c *claim, result campaign.Result) {
 	last := c.reported()
 	r.mu.Lock()
-	r.results = append(r.results, report{c, result})
-	last = last || c.batch != nil // somebody waits for it
-	r.kicked = r.kicked || last
-	n := len(r.results)
+	r.results = append(r.results, report{c, result, time.Now()})
+	c.queued++
+	if last || c.queued >= r.size || c.batch != nil { // for mails that were submitted somebody waits
+		c.due, r.due = true, true
+	}
+	wake := r.due || len(r.results) == 1
 	r.mu.Unlock()
-	if n == 1 || n >= r.size || last {
+	if wake {
 		r.signal()
 	}
 }
@@ -113,15 +120,7 @@ func (r *reporter) wait(ctx context.Context) error {
 // run writes until ctx is done. What is unwritten then stays in the journal.
 func (r *reporter) run(ctx context.Context) {
 	pause := reportFirstPause
-	for {
-		select {
-		case <-r.wake:
-		case <-ctx.Done():
-			return
-		}
-		if !r.gather(ctx) {
-			return
-		}
+	for r.gather(ctx) {
 		for {
 			err := r.flush(ctx)
 			r.setFailing(err)
@@ -140,23 +139,60 @@ func (r *reporter) run(ctx context.Context) {
 
 // gather waits until a group is full, its time is up, or somebody waits for it.
 func (r *reporter) gather(ctx context.Context) bool {
-	timer := time.NewTimer(r.interval)
-	defer timer.Stop()
 	for {
-		r.mu.Lock()
-		ready := r.kicked || len(r.results) >= r.size
-		r.mu.Unlock()
-		if ready {
+		wait, some := r.untilFlush()
+		if some && wait <= 0 {
 			return true
+		}
+		var up <-chan time.Time
+		if some {
+			timer := time.NewTimer(wait)
+			defer timer.Stop()
+			up = timer.C
 		}
 		select {
 		case <-r.wake:
-		case <-timer.C:
-			return true
+		case <-up:
 		case <-ctx.Done():
 			return false
 		}
 	}
+}
+
+// untilFlush is how long what is queued, if there is some, may still wait.
+func (r *reporter) untilFlush() (wait time.Duration, some bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.kicked || r.due:
+		return 0, true
+	case len(r.results) > 0:
+		return r.interval - time.Since(r.results[0].queued), true
+	default:
+		return 0, false
+	}
+}
+
+// take empties the queue, or takes those out of it whose time has come.
+func (r *reporter) take() (results []report, closing []*claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.kicked || len(r.results) > 0 && time.Since(r.results[0].queued) >= r.interval
+	var left []report
+	for _, report := range r.results {
+		if !all && !report.claim.due {
+			left = append(left, report)
+			continue
+		}
+		report.claim.queued--
+		results = append(results, report)
+	}
+	for _, report := range results {
+		report.claim.due = false
+	}
+	closing = r.closing
+	r.results, r.closing, r.kicked, r.due = left, nil, false, false
+	return results, closing
 }
 
 func (r *reporter) setFailing(err error) {
@@ -171,13 +207,9 @@ func (r *reporter) setFailing(err error) {
 	r.failing = err
 }
 
-// flush writes all that is queued; what it could not write stays queued.
+// flush writes what is to be written now; what it could not write stays queued.
 func (r *reporter) flush(ctx context.Context) error {
-	r.mu.Lock()
-	results, closing := r.results, r.closing
-	r.results, r.closing, r.kicked = nil, nil, false
-	r.mu.Unlock()
-
+	results, closing := r.take()
 	for len(results) > 0 {
 		if submitted, rest := nextSubmitted(results, r.size); len(submitted) > 0 {
 			if err := r.recordSubmitted(ctx, submitted); err != nil {
@@ -240,8 +272,12 @@ func nextGroup(results []report, size int) (c *claim, group []campaign.Result, r
 func (r *reporter) requeue(results []report, closing []*claim) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, report := range results {
+		report.claim.queued++
+	}
 	r.results = append(results, r.results...)
 	r.closing = append(closing, r.closing...)
+	r.kicked = true
 }
 
 func (r *reporter) record(ctx context.Context, c *claim, group []campaign.Result) error {
@@ -282,7 +318,14 @@ func (r *reporter) recordSubmitted(ctx context.Context, reports []report) error 
 
 // release closes the claim: what was not announced is given back, the journal is forgotten.
 func (r *reporter) release(ctx context.Context, c *claim) error {
-	if c.leftover {
+	switch {
+	case c.unknown:
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		if _, err := r.store.Unclaim(ctx, c.token, c.jobID); err != nil {
+			return err
+		}
+	case c.leftover:
 		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 		defer cancel()
 		if _, err := r.store.Release(ctx, c.token); err != nil {

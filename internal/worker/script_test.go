@@ -168,7 +168,17 @@ func (s *hookedStore) StartJob(ctx context.Context, id string, now time.Time) er
 }
 
 func (s *hookedStore) Claim(ctx context.Context, c campaign.Claim) ([]campaign.Claimed, error) {
-	return call(s, "Claim", func() ([]campaign.Claimed, error) { return s.Store.Claim(ctx, c) })
+	claim := func() ([]campaign.Claimed, error) { return s.Store.Claim(ctx, c) }
+	return call(s, "Claim", func() ([]campaign.Claimed, error) {
+		if c.Announce {
+			return call(s, "Announce", claim)
+		}
+		return claim()
+	})
+}
+
+func (s *hookedStore) Unclaim(ctx context.Context, token, jobID string) (int, error) {
+	return call(s, "Unclaim", func() (int, error) { return s.Store.Unclaim(ctx, token, jobID) })
 }
 
 func (s *hookedStore) Announce(ctx context.Context, token string, ids []string, now time.Time) ([]string, error) {

@@ -185,7 +185,9 @@ func TestChangedPolicyTakesEffect(t *testing.T) {
 			}
 			return nil
 		}, nil)
-		k := w.start(func(cfg *worker.Config) { cfg.MaxConnections = 1 })
+		k := w.start(func(cfg *worker.Config) { // nobody is due again before the end
+			cfg.MaxConnections, cfg.Random, cfg.Retry = 1, func() float64 { return 0.5 }, worker.RetryPolicy{InitialBackoff: time.Hour}
+		})
 		wait := w.runAll(k, jobs)
 		w.pass(20500 * time.Millisecond)
 		w.steer(campaign.Control{Policy: campaign.Policy{Retry: campaign.Retry{MaxAttempts: 1}}})

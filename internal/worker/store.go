@@ -21,7 +21,7 @@ type Store interface {
 	// StartJob sets PROCESSING and startedAt on a PENDING job, and the campaign's startedAt if it has none.
 	StartJob(ctx context.Context, id string, now time.Time) error
 	// Claim leases up to claim.Limit due recipients, by compare-and-set, in id order. It returns none while the job's
-	// campaign is unsealed, suspended, cancelled or held.
+	// campaign is unsealed, suspended, cancelled or held. With claim.Announce they are announced as well.
 	Claim(ctx context.Context, claim campaign.Claim) ([]campaign.Claimed, error)
 	// Announce marks claimed recipients as being about to be sent: from now on their mail may be on the wire, and the
 	// legacy column says FAILED until the outcome is known. It returns the ids that still carried the token and whose
@@ -59,6 +59,9 @@ type Leases interface {
 	// Release gives back what is left under the token: recipients that were claimed and not announced become pending
 	// or deferred again, as they were. It returns how many.
 	Release(ctx context.Context, token string) (int, error)
+	// Unclaim gives back what a claim has taken of which nobody knows whether it was carried out: nobody under the token was
+	// sent, announced or not. It returns how many.
+	Unclaim(ctx context.Context, token, jobID string) (int, error)
 	// Held returns the ids of the recipients that are active or in doubt under the token, and whether each is
 	// announced; one in doubt is.
 	Held(ctx context.Context, token string) (map[string]bool, error)

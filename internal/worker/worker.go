@@ -98,7 +98,10 @@ type Config struct {
 	// Window is the number of recipients announced at once: all that a lost node can put in doubt, per running job.
 	// The default is 8 for each connection, at most 200; with a Pacer it is always 1.
 	Window int
-	// ClaimSize is the number of recipients claimed at once.
+	// MaxWindow bounds the windows of a relay that takes more than Window recipients in a quarter of a second: they grow to
+	// what it takes in that time. The default is Window: they don't grow. They never do with a Pacer or a rate.
+	MaxWindow int
+	// ClaimSize is the number of recipients claimed at once where a Pacer or a rate holds them up.
 	ClaimSize int
 	// Lease is how long a claim holds without being renewed.
 	Lease time.Duration
@@ -184,7 +187,7 @@ func (c *Config) validate() error {
 			problems = append(problems, fmt.Errorf("worker: %s is required", required.name))
 		}
 	}
-	if min(c.MaxConnections, c.Window, c.ClaimSize, c.FlushSize, c.Retry.MaxAttempts) < 0 {
+	if min(c.MaxConnections, c.Window, c.MaxWindow, c.ClaimSize, c.FlushSize, c.Retry.MaxAttempts) < 0 {
 		problems = append(problems, errors.New("worker: no number may be negative"))
 	}
 	if min(c.Lease, c.RescueInterval, c.FlushInterval, c.RelayPatience, c.Retry.InitialBackoff, c.Retry.MaxBackoff,
@@ -203,6 +206,7 @@ func (c *Config) setDefaults() {
 	if c.Pacer != nil {
 		c.Window = 1 // a mail that waits for its turn must not be in doubt
 	}
+	c.MaxWindow = max(c.MaxWindow, c.Window)
 	c.ClaimSize = cmp.Or(c.ClaimSize, DefaultClaimSize)
 	c.Lease = cmp.Or(c.Lease, DefaultLease)
 	c.RescueInterval = cmp.Or(c.RescueInterval, DefaultRescueInterval)

@@ -41,7 +41,7 @@ var claimTests = map[string]func(s *scene){
 		got, err := s.Claim(s.ctx(), campaign.Claim{JobID: id, Token: "u", Limit: 1, Now: minute(10), LeaseUntil: minute(20)})
 		s.must(err)
 		began := minute(3)
-		s.equal("claimed", got, []campaign.Claimed{{ID: ids[0], Recipient: want, Attempts: 1, FirstAttemptAt: &began, Again: true}})
+		s.equal("claimed", got, []campaign.Claimed{{ID: ids[0], Recipient: want, Attempts: 1, FirstAttemptAt: &began, Again: true, Position: 1}})
 	},
 
 	"a recipient that was set aside is due at its time, and was not tried": func(s *scene) {

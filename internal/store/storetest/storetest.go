@@ -52,6 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"Window", windowTests},
 		{"Again", againTests},
 		{"Claim", claimTests},
+		{"Announced claim", announcedTests},
 		{"Record", recordTests},
 		{"Lease", leaseTests},
 		{"Job", jobTests},

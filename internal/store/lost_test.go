@@ -1,0 +1,69 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/test/faults/proxy"
+	"github.com/cartero-mail/cartero/test/faults/proxy/mysql"
+)
+
+// TestLostCommitOfAnAnnouncedClaim: the claim is carried out and its reply lost. The next try returns the same recipients:
+// nobody stays announced whom the worker doesn't know of.
+func TestLostCommitOfAnAnnouncedClaim(t *testing.T) {
+	t.Parallel()
+	needMySQL(t)
+	db := mysqlDatabase(t)
+	p, url := mysql.Before(t, db.url)
+	s := open(t, database{url: url, sql: db.sql})
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	draft := campaign.Draft{
+		Key: "lost", Origin: campaign.OriginKubernetes, Content: campaign.Content{Subject: "Hi", Text: "Hello"}, JobSize: 9, CreatedAt: now,
+	}
+	shard := campaign.Shard{Key: draft.Key}
+	for _, address := range []string{"ada@example.com", "bob@example.com", "cy@example.com", "di@example.com", "eve@example.com"} {
+		shard.Recipients = append(shard.Recipients, campaign.Recipient{Address: address})
+	}
+	if _, err := s.Open(t.Context(), draft); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WriteShard(t.Context(), shard); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Seal(t.Context(), draft.Key, campaign.Totals{Recipients: 5, Jobs: 1}, now); err != nil {
+		t.Fatal(err)
+	}
+
+	job := campaign.JobID(draft.Key, 0)
+	claim := func(token string) []string {
+		t.Helper()
+		claimed, err := s.Claim(t.Context(), campaign.Claim{
+			JobID: job, Token: token, Limit: 3, Now: now, LeaseUntil: now.Add(time.Minute), Announce: true,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var addresses []string
+		for _, c := range claimed {
+			addresses = append(addresses, c.Address)
+		}
+		return addresses
+	}
+	lost := p.Arm(mysql.Rule{Match: mysql.CommitOf("Recipient"), Do: proxy.Lose})
+	if diff := cmp.Diff([]string{"ada@example.com", "bob@example.com", "cy@example.com"}, claim("t")); diff != "" || lost.Hits() != 1 {
+		t.Errorf("claimed, after %d lost replies (-want +got):\n%s", lost.Hits(), diff)
+	}
+	before := p.Arm(mysql.Rule{Match: mysql.CommitOf("Recipient"), Do: proxy.Cut})
+	if diff := cmp.Diff([]string{"di@example.com", "eve@example.com"}, claim("u")); diff != "" || before.Hits() != 1 {
+		t.Errorf("claimed, after %d cut commits (-want +got):\n%s", before.Hits(), diff)
+	}
+	if n := count(t, db, "SELECT COUNT(*) FROM `Recipient` WHERE `state` = 'active' AND `status` = 'FAILED'"); n != 5 {
+		t.Errorf("%d recipients are announced, want 5", n)
+	}
+}

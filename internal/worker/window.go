@@ -1,0 +1,71 @@
+package worker
+
+import "time"
+
+// windowTime is about how long a window takes to be handed out where it may grow: what a lost node can put in doubt is what
+// the relay takes in this time, or Config.Window if that is more.
+const windowTime = 250 * time.Millisecond
+
+// unpaced reports whether nothing but the relay holds the run's mails up. Then recipients are claimed and announced in one
+// step, a window at a time: whoever is claimed is sent at once.
+func (r *run) unpaced() bool {
+	return r.w.cfg.Pacer == nil && len(r.w.groups) == 0 && r.policy.Load().throttle == nil
+}
+
+// atOnce is how many recipients may be announced now of a window of this size.
+func (r *run) atOnce(window int) int {
+	if _, _, downAt := r.w.relay.state(r.w.cfg.Now()); !downAt.IsZero() {
+		return 1 // try the water
+	}
+	return window
+}
+
+// nextWindow claims a window of recipients, announced, and hands them out. It reports whether more recipients may be due.
+func (r *run) nextWindow() (bool, error) {
+	if !r.awaitRelay() {
+		return false, nil
+	}
+	r.noteWorks()
+	limit := r.atOnce(r.window)
+	if r.ctx.Err() != nil {
+		return false, nil //nolint:nilerr // the run's ctx is done and knows why
+	}
+	c, rows, err := r.claim(limit, true)
+	if err != nil || c == nil {
+		return false, err
+	}
+	r.claims = append(openClaims(r.claims), c)
+	c.opened(len(rows))
+	c.finish(false)
+	began := r.w.cfg.Now()
+	for _, row := range rows {
+		r.hand(task{run: r, claim: c, recipient: row})
+	}
+	r.adapt(limit, r.w.cfg.Now().Sub(began))
+	return len(rows) == limit, nil
+}
+
+// adapt makes windows larger where the relay takes them fast: each costs a transaction. It makes them smaller again where
+// it doesn't.
+func (r *run) adapt(handed int, took time.Duration) {
+	switch {
+	case handed < r.window:
+	case took < windowTime/2:
+		r.window = min(2*r.window, r.w.cfg.MaxWindow)
+	case took > windowTime:
+		r.window = max(r.window/2, r.w.cfg.Window)
+	}
+}
+
+// openClaims drops the claims that are closed, so that a run of any length keeps few.
+func openClaims(claims []*claim) []*claim {
+	open := claims[:0]
+	for _, c := range claims {
+		select {
+		case <-c.done:
+		default:
+			open = append(open, c)
+		}
+	}
+	return open
+}
