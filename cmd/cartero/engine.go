@@ -30,6 +30,10 @@ const (
 	maxAnnouncedFast       = 400
 )
 
+// bodyWithDot is the largest message that goes out in one write with its final dot: what the buffer of a new socket takes
+// at once, so that the dot never waits behind a body that the relay doesn't read.
+const bodyWithDot = 16 << 10
+
 // engineSettings is what sending needs.
 type engineSettings struct {
 	delivery options.Delivery
@@ -60,6 +64,7 @@ func (p *process) newEngine(
 		Password:       s.smtp.Password,
 		UseTLS:         s.smtp.UseTLS,
 		MaxConnections: s.smtp.MaxConnections,
+		BodyWithDot:    bodyWithDot,
 		HELO:           s.smtp.HELOName,
 		Auth:           s.smtp.Auth,
 	})

@@ -148,9 +148,9 @@ const (
 // Sender performs SMTP transactions. It is safe for concurrent use.
 type Sender interface {
 	// Send hands raw, a complete message with CRLF line ends, to the relay in one transaction and judges it.
-	// beforeDot is called when the body is on the wire and the final dot is not: once it has returned nil, the
-	// verdict may be Uncertain; if it returns an error, the connection is closed hard, nothing was delivered, and
-	// the verdict is Temporary in PhaseData.
+	// beforeDot is called once the relay waits for the body and before the final dot may leave; a small body may go out
+	// with the dot, and only then. Once it has returned nil, the verdict may be Uncertain; if it returns an error, the
+	// connection is closed hard, nothing was delivered, and the verdict is Temporary in PhaseData.
 	Send(ctx context.Context, envelope Envelope, raw []byte, beforeDot func() error) Verdict
 	// Close ends the kept connections. Transactions in flight are finished first.
 	Close() error

@@ -1,6 +1,14 @@
 package worker
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
 
 // windowTime is about how long a window takes to be handed out where it may grow: what a lost node can put in doubt is what
 // the relay takes in this time, or Config.Window if that is more.
@@ -68,4 +76,38 @@ func openClaims(claims []*claim) []*claim {
 		}
 	}
 	return open
+}
+
+// claim leases up to limit recipients under a token of their own; nil if nobody is due. The journal comes first: whoever
+// is claimed is found again after a crash.
+func (r *run) claim(limit int, announce bool) (*claim, []campaign.Claimed, error) {
+	w := r.w
+	token := uuid.NewString()
+	file, err := w.journal.create(token, r.job.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &claim{token: token, jobID: r.job.ID, journal: file, done: make(chan struct{})}
+	now := w.cfg.Now()
+	c.extend(w.leaseHolds(now))
+	w.claims.add(c)
+
+	ctx, cancel := context.WithTimeout(w.hard, storeTimeout)
+	defer cancel()
+	rows, err := w.cfg.Store.Claim(ctx, campaign.Claim{
+		JobID: r.job.ID, Token: token, Limit: limit, Now: now, LeaseUntil: now.Add(w.cfg.Lease), Announce: announce,
+	})
+	if err == nil && len(rows) > 0 {
+		return c, rows, nil
+	}
+	if err == nil {
+		w.claims.remove(c)
+		return nil, nil, file.remove()
+	}
+	// The rows may be claimed all the same: they are given back as soon as the database answers.
+	r.claims = append(r.claims, c)
+	c.unknown = true
+	c.finish(true)
+	w.reporter.close(c)
+	return nil, nil, fmt.Errorf("claiming recipients: %w", err)
 }
