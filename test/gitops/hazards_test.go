@@ -317,11 +317,13 @@ func TestRedisIsEmptied(t *testing.T) {
 	s.once()
 }
 
-// Nothing per recipient is in etcd.
+// Nothing per recipient is in etcd, and what the operator has in memory does not grow with the list.
 func TestAHundredThousandRecipients(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.operator = s.StartOperator(nil)
+	s.operator.Await("Starting workers")
+	before := s.operator.PeakMemory()
 	var list bytes.Buffer
 	zip := gzip.NewWriter(&list)
 	for _, address := range harness.Addresses(100_000, "example.org") {
@@ -351,5 +353,11 @@ func TestAHundredThousandRecipients(t *testing.T) {
 	}
 	if len(status) > 8<<10 || s.Campaign("launch").Status.Recipients.Total != 100_000 {
 		t.Errorf("the status has %d bytes: %s", len(status), status)
+	}
+	const allowance = 64 << 20 // two shards of rows, 16 bytes for each address, and garbage
+	if grown := s.operator.PeakMemory() - before; grown > allowance {
+		t.Errorf("the operator took %d MiB more for the list", grown>>20)
+	} else {
+		t.Logf("the operator took %d MiB more than the %d MiB that it had", grown>>20, before>>20)
 	}
 }
