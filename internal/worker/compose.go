@@ -25,11 +25,19 @@ type Composer interface {
 	Append(dst []byte, to compose.Recipient) (compose.Mail, error)
 }
 
+// tailComposer makes mails whose end is the same, and can leave that off. *compose.Template is one.
+type tailComposer interface {
+	Composer
+	Tail() mail.Tail
+	AppendOwn(dst []byte, to compose.Recipient) (compose.Mail, error)
+}
+
 // compile is Config.Compile unless that is set.
 func compile(content mail.Content) (Composer, error) { return compose.NewTemplate(content) }
 
-// compose makes the mail in the buffer. A panic is an error like another: it fails this recipient, never the worker.
-func (w *Worker) compose(t task, buffer []byte) (m compose.Mail, err error) {
+// compose makes the mail in the buffer, but for its tail, which all mails of the job share where the Sender takes one. A
+// panic is an error like another: it fails this recipient, never the worker.
+func (w *Worker) compose(t task, buffer []byte) (m compose.Mail, tail mail.Tail, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("composing panicked: %s", panicText(p))
@@ -38,10 +46,10 @@ func (w *Worker) compose(t task, buffer []byte) (m compose.Mail, err error) {
 	}()
 	composer, err := t.run.composer()
 	if err != nil {
-		return compose.Mail{}, err
+		return compose.Mail{}, tail, err
 	}
 	unsubscribe := t.run.job.Content.Unsubscribe
-	return composer.Append(buffer[:0], compose.Recipient{
+	to := compose.Recipient{
 		Address:           t.recipient.Address,
 		Name:              t.recipient.Name,
 		Variables:         t.recipient.Variables,
@@ -49,7 +57,13 @@ func (w *Worker) compose(t task, buffer []byte) (m compose.Mail, err error) {
 		Date:              t.run.job.CreatedAt,
 		UnsubscribeURL:    w.unsubscribeURL(unsubscribe, t.recipient),
 		UnsubscribeMailto: unsubscribe.MailtoURI(),
-	})
+	}
+	if shares, ok := composer.(tailComposer); ok && w.tails != nil {
+		m, err = shares.AppendOwn(buffer[:0], to)
+		return m, shares.Tail(), err
+	}
+	m, err = composer.Append(buffer[:0], to)
+	return m, tail, err
 }
 
 // unsubscribeURL is where the recipient unsubscribes; empty for nowhere.

@@ -1,6 +1,8 @@
 package worker_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"net/mail"
 	"strings"
@@ -89,4 +91,55 @@ func TestUnsubscribeLinksThatThisWorkerCanNotMake(t *testing.T) {
 		w.stop(k)
 		w.expect([]row{waiting(address(0))})
 	})
+}
+
+// tailRelay takes mails without their tail.
+type tailRelay struct {
+	*scriptedRelay
+
+	own map[string]int // octets that a mail had to itself, by recipient
+}
+
+func (r tailRelay) SendTail(ctx context.Context, envelope cartero.Envelope, raw []byte, tail cartero.Tail, beforeDot func() error) cartero.Verdict {
+	r.mu.Lock()
+	r.own[envelope.To] = len(raw)
+	r.mu.Unlock()
+	return r.Send(ctx, envelope, append(bytes.Clone(raw), tail.Bytes()...), beforeDot)
+}
+
+// Mails share the bytes of what is attached to all of them, where the Sender can; they are the same mails.
+func TestAttachmentsAreShared(t *testing.T) {
+	t.Parallel()
+	mails := map[bool][]string{}
+	for _, shares := range []bool{false, true} {
+		bubble(t, func(w *world) {
+			job := w.seedContent(campaign.Content{
+				From: cartero.Address{Address: testFrom}, Subject: "Hello {{name}}", Text: "Hello", Mustache: true,
+				Attachments: []campaign.Attachment{{Name: "a.bin", ContentType: "application/octet-stream", Data: make([]byte, 100<<10)}},
+			},
+				campaign.Recipient{Address: address(0), Variables: map[string]string{"name": "Ana"}},
+				campaign.Recipient{Address: address(1), Variables: map[string]string{"name": "Bo"}},
+			)
+			relay := tailRelay{w.relay, map[string]int{}}
+			k := w.start(func(cfg *worker.Config) {
+				if shares {
+					cfg.Sender = relay
+				}
+			})
+			w.run(k, job)
+			w.stop(k)
+			w.expect([]row{accepted(address(0)), accepted(address(1))})
+			for _, to := range []string{address(0), address(1)} {
+				_, raw, _ := strings.Cut(w.relay.raw[to][0], "\nDate: ")
+				_, raw, _ = strings.Cut(raw, "\n") // the two campaigns were not opened at the same time
+				mails[shares] = append(mails[shares], raw)
+				if own := relay.own[to]; shares && (own == 0 || own > 2<<10) {
+					t.Errorf("a mail has %d octets to itself", own)
+				}
+			}
+		})
+	}
+	if diff := cmp.Diff(mails[false], mails[true]); diff != "" || len(mails[true]) != 2 || len(mails[true][0]) < 100<<10 {
+		t.Errorf("mails that share (-want +got):\n%s", diff)
+	}
 }

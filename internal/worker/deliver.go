@@ -96,7 +96,7 @@ func (w *Worker) report(c *claim, result campaign.Result) {
 
 // attempt renders and sends one mail, and decides. It returns the buffer that the mail was made in.
 func (w *Worker) attempt(t task, p *policy, buffer []byte) (campaign.Result, effect, []byte) {
-	m, err := w.compose(t, buffer)
+	m, tail, err := w.compose(t, buffer)
 	if err != nil {
 		return campaign.Result{
 			RecipientID: t.recipient.ID, State: campaign.StateFailed, CountAttempt: true,
@@ -106,7 +106,7 @@ func (w *Worker) attempt(t task, p *policy, buffer []byte) (campaign.Result, eff
 
 	d := &dialogue{w: w, task: t}
 	began := w.cfg.Now()
-	verdict := d.send(m.Envelope, m.Raw)
+	verdict := d.send(m.Envelope, m.Raw, tail)
 	now := w.cfg.Now()
 	w.cfg.Hooks.OnSend(now.Sub(began), verdict.Outcome)
 	if d.veto != nil && verdict.Outcome != mail.Sent && verdict.Outcome != mail.Uncertain {
@@ -133,7 +133,7 @@ type dialogue struct {
 }
 
 // send performs the transaction. A panic of the Sender is judged by whether the dot may have gone out.
-func (d *dialogue) send(envelope mail.Envelope, raw []byte) (verdict mail.Verdict) {
+func (d *dialogue) send(envelope mail.Envelope, raw []byte, tail mail.Tail) (verdict mail.Verdict) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.w.cfg.Logger.Error("Sending a mail panicked", "jobID", d.task.run.job.ID, "panic", panicText(p), "stack", string(debug.Stack()))
@@ -147,6 +147,9 @@ func (d *dialogue) send(envelope mail.Envelope, raw []byte) (verdict mail.Verdic
 		}
 	}()
 	// Not the run's context: a mail in flight is finished even if the run has ended.
+	if tail.Len() > 0 {
+		return d.w.tails.SendTail(d.w.hard, envelope, raw, tail, d.beforeDot)
+	}
 	return d.w.cfg.Sender.Send(d.w.hard, envelope, raw, d.beforeDot)
 }
 

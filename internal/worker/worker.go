@@ -124,6 +124,7 @@ type Config struct {
 // Worker runs jobs. Any number of processes may run one on the same database.
 type Worker struct {
 	cfg      Config
+	tails    mail.TailSender // the Sender, if it takes mails without their tail; else nil
 	journal  *journal
 	claims   *claims
 	reporter *reporter
@@ -170,6 +171,7 @@ func New(cfg Config) (*Worker, error) {
 		tasks: make(chan task), urgent: make(chan task), turn: make(chan struct{}, 1),
 	}
 	w.groups = newGroups(cfg.Domains)
+	w.tails, _ = cfg.Sender.(mail.TailSender)
 	w.stopping, w.stop = context.WithCancel(context.Background())
 	w.hard, w.kill = context.WithCancel(context.Background())
 	return w, nil

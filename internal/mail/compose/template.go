@@ -20,9 +20,14 @@ type Template struct {
 	pieces   []piece
 	// images are the content ids of the attachments that belong to the HTML.
 	images []string
-	// size is about what a mail takes.
+	// tail is what all mails end with, where that is long; the last piece ends before it.
+	tail mail.Tail
+	// size is about what a mail takes without the tail.
 	size int
 }
+
+// minTail is the shortest end of a mail, in octets, that is worth being shared.
+const minTail = 64 << 10
 
 // pieceKind is what a piece of a message is.
 type pieceKind uint8
@@ -69,7 +74,21 @@ func NewTemplate(content mail.Content) (*Template, error) {
 		return nil, err
 	}
 	b.flush()
+	b.template.shareTail()
 	return b.template, nil
+}
+
+// shareTail cuts what is the same for all mails off their end, from the first whole line on: of attachments, all.
+func (t *Template) shareTail() {
+	last := &t.pieces[len(t.pieces)-1]
+	line := bytes.Index(last.data, crlf) + len(crlf)
+	if last.kind != constant || len(last.data)-line < minTail {
+		return
+	}
+	if tail, ok := mail.NewTail(last.data[line:]); ok {
+		t.tail, last.data = tail, last.data[:line:line]
+		t.size -= tail.Len()
+	}
 }
 
 // Program is the compiled templates, to ask for their variables or to check a recipient.
@@ -91,10 +110,22 @@ type state struct {
 
 var states = sync.Pool{New: func() any { return new(state) }}
 
+// Tail is what all mails end with, none where that is short: AppendOwn leaves it off.
+func (t *Template) Tail() mail.Tail { return t.tail }
+
 // Append composes the mail to one recipient into a buffer that the caller reuses. Errors are of type *InvalidError, and
 // permanent; where a variable is at fault, they wrap one of package render's. It allocates nothing where the buffer is
 // large enough.
 func (t *Template) Append(dst []byte, to Recipient) (Mail, error) {
+	m, err := t.AppendOwn(slices.Grow(dst, t.size+t.tail.Len()), to)
+	if err == nil {
+		m.Raw = append(m.Raw, t.tail.Bytes()...)
+	}
+	return m, err
+}
+
+// AppendOwn is Append without the template's Tail: Mail.Raw ends with the line before it.
+func (t *Template) AppendOwn(dst []byte, to Recipient) (Mail, error) {
 	address, err := asciiAddress("To", to.Address)
 	if err != nil {
 		return Mail{}, err

@@ -124,8 +124,8 @@ func (c *conn) dialogue(p *Pool, t *transaction, guard *guard) ending {
 		return ending{phase: mail.PhaseData, err: err}
 	}
 	together := t.raw
-	if len(t.raw) > c.cfg.BodyWithDot {
-		if r, err := c.body(t.raw); err != nil || r.code != 0 {
+	if t.size() > c.cfg.BodyWithDot || t.tail.Len() > 0 {
+		if r, err := c.body(t.raw, t.tail.Bytes()); err != nil || r.code != 0 {
 			return ending{phase: mail.PhaseData, reply: r, err: err}
 		}
 		together = nil
@@ -140,21 +140,24 @@ func (c *conn) dialogue(p *Pool, t *transaction, guard *guard) ending {
 	return c.dot(p, t, together, guard)
 }
 
-// body writes everything but the final dot. A reply is one that came before its time: the relay has made up its mind.
-func (c *conn) body(raw []byte) (reply, error) {
+// body writes everything but the final dot; tail is as it goes over the wire. A reply is one that came before its time:
+// the relay has made up its mind.
+func (c *conn) body(raw, tail []byte) (reply, error) {
 	if c.session.Text.R.Buffered() > 0 {
 		return reply{}, errDisorder
 	}
 	rest := raw
-	if !isWire(raw) {
+	if !mail.IsWire(raw) {
 		c.wire = appendWire(c.wire[:0], raw)
 		rest = c.wire
 	}
-	for len(rest) > 0 {
-		block := rest[:min(blockSize, len(rest))]
-		rest = rest[len(block):]
-		if err := c.write(block, c.cfg.Timeouts.Block); err != nil {
-			return c.lastWords(err)
+	for _, rest := range [][]byte{rest, tail} {
+		for len(rest) > 0 {
+			block := rest[:min(blockSize, len(rest))]
+			rest = rest[len(block):]
+			if err := c.write(block, c.cfg.Timeouts.Block); err != nil {
+				return c.lastWords(err)
+			}
 		}
 	}
 	if cap(c.wire) > keptWire {
@@ -176,7 +179,7 @@ func (c *conn) dot(p *Pool, t *transaction, body []byte, guard *guard) ending {
 		}
 	}
 	c.wire = c.wire[:0]
-	if isWire(body) {
+	if mail.IsWire(body) {
 		c.wire = append(c.wire, body...)
 	} else {
 		c.wire = appendWire(c.wire, body)

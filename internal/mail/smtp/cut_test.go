@@ -141,7 +141,7 @@ func TestPartialWrite(t *testing.T) {
 			if together {
 				doubt, part = taken > len(body), body
 			}
-			tr := newTransaction(envelope, body, nil)
+			tr := newTransaction(envelope, body, mail.Tail{}, nil)
 			e := c.dot(pool, tr, part, newGuard(t.Context(), meter))
 			v := classify(e.phase, e.reply, e.err)
 			if (v.Outcome == mail.Uncertain) != doubt || !doubt && judge(v) != lost {

@@ -104,8 +104,8 @@ func FuzzIsWire(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if same := bytes.Equal(appendWire(nil, raw), raw); same != isWire(raw) {
-			t.Errorf("%q goes out unchanged: %v, is taken to: %v", raw, same, isWire(raw))
+		if same := bytes.Equal(appendWire(nil, raw), raw); same != mail.IsWire(raw) {
+			t.Errorf("%q goes out unchanged: %v, is taken to: %v", raw, same, mail.IsWire(raw))
 		}
 	})
 }

@@ -13,7 +13,7 @@ import (
 // behind that dot, and one that is ready to go out together with the dot of the second.
 const sendsPerConnection = 3
 
-// Pool keeps connections to one relay and sends mails over them. It implements mail.Sender.
+// Pool keeps connections to one relay and sends mails over them. It implements mail.TailSender.
 type Pool struct {
 	cfg Config
 
@@ -39,7 +39,7 @@ type Pool struct {
 	sends, goodbyes sync.WaitGroup
 }
 
-var _ mail.Sender = (*Pool)(nil)
+var _ mail.TailSender = (*Pool)(nil)
 
 // NewPool checks the configuration and returns a pool without connections: they are made when they are needed. The
 // error names everything that is wrong.
@@ -60,6 +60,11 @@ func (p *Pool) Concurrency() int { return sendsPerConnection * p.cfg.MaxConnecti
 // transaction is given up; afterwards the reply is awaited, up to Timeouts.Dot, whatever becomes of ctx. While the
 // relay is known to be away it returns at once, with the time to wait in RetryAfter.
 func (p *Pool) Send(ctx context.Context, env mail.Envelope, raw []byte, beforeDot func() error) mail.Verdict {
+	return p.SendTail(ctx, env, raw, mail.Tail{}, beforeDot)
+}
+
+// SendTail implements mail.TailSender. The tail is written as it is, without a copy.
+func (p *Pool) SendTail(ctx context.Context, env mail.Envelope, raw []byte, tail mail.Tail, beforeDot func() error) mail.Verdict {
 	if refused := checkEnvelope(env); refused != nil {
 		return *refused
 	}
@@ -67,7 +72,7 @@ func (p *Pool) Send(ctx context.Context, env mail.Envelope, raw []byte, beforeDo
 		return closedVerdict()
 	}
 	defer p.sends.Done()
-	t := newTransaction(env, raw, beforeDot)
+	t := newTransaction(env, raw, tail, beforeDot)
 	for {
 		a := p.attempt(ctx, t)
 		if !a.stale || ctx.Err() != nil {

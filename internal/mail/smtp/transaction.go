@@ -8,8 +8,10 @@ import (
 
 // transaction is one mail on its way through the pool. It belongs to the goroutine that called Send.
 type transaction struct {
-	env       mail.Envelope
+	env mail.Envelope
+	// raw is the message, but for the tail, which many mails may share.
 	raw       []byte
+	tail      mail.Tail
 	beforeDot func() error
 	// eightBit: the message has octets above 127. international: it, or the envelope, needs SMTPUTF8.
 	eightBit, international bool
@@ -30,14 +32,17 @@ type transaction struct {
 	seen                         int
 }
 
-func newTransaction(env mail.Envelope, raw []byte, beforeDot func() error) *transaction {
-	eightBit, inHeader := has8Bit(raw)
+func newTransaction(env mail.Envelope, raw []byte, tail mail.Tail, beforeDot func() error) *transaction {
+	eightBit, inHeader := has8Bit(raw) // a tail has 7 bits
 	return &transaction{
-		env: env, raw: raw, beforeDot: beforeDot, eightBit: eightBit,
+		env: env, raw: raw, tail: tail, beforeDot: beforeDot, eightBit: eightBit,
 		international: inHeader || !mail.IsASCII(env.From) || !mail.IsASCII(env.To),
 		turn:          make(chan struct{}, 1),
 	}
 }
+
+// size is that of the whole message, in octets.
+func (t *transaction) size() int { return len(t.raw) + t.tail.Len() }
 
 // signal wakes the goroutine of the transaction. The pool is locked.
 func (t *transaction) signal() {
@@ -50,9 +55,9 @@ func (t *transaction) signal() {
 // refusal is the verdict on a message that this relay would not take, before anything is sent; nil if it would.
 func (c *conn) refusal(t *transaction) *mail.Verdict {
 	switch {
-	case c.maxSize > 0 && int64(len(t.raw)) > c.maxSize:
+	case c.maxSize > 0 && int64(t.size()) > c.maxSize:
 		v := invalid(mail.PhaseMail, "5.3.4", "the message is larger than the relay takes: "+
-			strconv.Itoa(len(t.raw))+" of "+strconv.FormatInt(c.maxSize, 10)+" octets")
+			strconv.Itoa(t.size())+" of "+strconv.FormatInt(c.maxSize, 10)+" octets")
 		v.Category = mail.CategoryContent
 		return &v
 	case t.international && !c.utf8:
@@ -76,7 +81,7 @@ func (c *conn) appendMAIL(dst []byte, t *transaction) []byte {
 	dst = append(dst, '>')
 	if c.size {
 		dst = append(dst, " SIZE="...)
-		dst = strconv.AppendInt(dst, int64(len(t.raw)), 10)
+		dst = strconv.AppendInt(dst, int64(t.size()), 10)
 	}
 	if t.eightBit {
 		dst = append(dst, " BODY=8BITMIME"...)

@@ -39,30 +39,6 @@ func appendLine(dst, line []byte) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// isWire reports whether raw is as it goes over the wire already: then it is sent without being copied line by line.
-func isWire(raw []byte) bool {
-	if len(raw) == 0 {
-		return true
-	}
-	if raw[0] == '.' || raw[len(raw)-1] != '\n' {
-		return false
-	}
-	ends := 0
-	for next := 0; ; next++ {
-		end := bytes.IndexByte(raw[next:], '\n')
-		if end < 0 {
-			break
-		}
-		next += end
-		if next == 0 || raw[next-1] != '\r' || next+1 < len(raw) && raw[next+1] == '.' {
-			return false
-		}
-		ends++
-	}
-	// Each line end has its CR, so any further one stands alone.
-	return bytes.Count(raw, []byte{'\r'}) == ends
-}
-
 // has8Bit reports whether the message has octets above 127, and whether its header section has: the one needs 8BITMIME
 // (RFC 6152), the other SMTPUTF8 (RFC 6531) as well.
 func has8Bit(raw []byte) (anywhere, inHeader bool) {
