@@ -167,7 +167,7 @@ bench-facade: build ## Measure the HTTP facade against a FastAPI service (instal
 	@hack/services/run --real -- go run ./test/bench/facade $(BENCH_FLAGS)
 
 .PHONY: bench-messages
-bench-messages: ## Measure lists against a bare LOAD DATA of their rows, and rendering (some five minutes); see docs/benchmarks.md.
+bench-messages: build control-plane ## Measure lists against a bare LOAD DATA of their rows, and rendering (some six minutes); see docs/benchmarks.md.
 	@hack/services/run --real -- go run ./test/bench/messages $(BENCH_FLAGS)
 
 .PHONY: bench-operator

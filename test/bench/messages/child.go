@@ -84,9 +84,12 @@ func serveChild(ctx context.Context, job string, out io.Writer) error {
 	return json.NewEncoder(out).Encode(result)
 }
 
-// memory returns a number of /proc/self/status in MiB: VmRSS is what the process has, VmHWM what it had at most.
-func memory(name string) float64 {
-	text, err := os.ReadFile("/proc/self/status")
+// memory is memoryOf this process.
+func memory(name string) float64 { return memoryOf("self", name) }
+
+// memoryOf returns a number of a process's status in /proc, in MiB: VmRSS is what the process has, VmHWM what it had at most.
+func memoryOf(pid, name string) float64 {
+	text, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
 		return 0
 	}

@@ -29,7 +29,8 @@ const (
 	targetLoad, targetLoadMemory = 1.7, 64
 )
 
-// measureLists takes turns: each round reads the list, loads it, and has the server load the same rows from a file.
+// measureLists takes turns: each round reads the list, loads it, has the server load the same rows from a file, and applies a
+// campaign of it.
 func measureLists(ctx context.Context, s settings, progress io.Writer) (table []row, err error) {
 	if s.redis == "" || s.database == "" {
 		return nil, errors.New("no Redis or no MariaDB: run `make bench-messages`, which starts them, or say -redis and -database")
@@ -45,6 +46,13 @@ func measureLists(ctx context.Context, s settings, progress io.Writer) (table []
 	}
 	site, authority := serveList(list)
 	defer site.Close()
+	var stage *stage
+	if s.cartero != "" {
+		if stage, err = newStage(ctx, s, dir, site.URL+"/list.csv", authority); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, stage.close()) }()
+	}
 	values := map[string][]float64{}
 	add := func(name string, value float64) { values[name] = append(values[name], value) }
 	for round := range s.rounds {
@@ -55,10 +63,19 @@ func measureLists(ctx context.Context, s settings, progress io.Writer) (table []
 		}
 		add("read", read.Seconds["read"])
 		add("read memory", read.Grown)
-		if err := oneLoad(ctx, s, order{URL: site.URL + "/list.csv", CA: authority, Redis: s.redis}, dir, add); err != nil {
+		bare, err := oneLoad(ctx, s, order{URL: site.URL + "/list.csv", CA: authority, Redis: s.redis}, dir, add)
+		if err == nil && stage != nil {
+			err = stage.oneCampaign(ctx, bare, add)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
+	return append(pipelineRows(s, values), campaignRows(s, values)...), nil
+}
+
+// pipelineRows are those of reading, and of what the operator runs in a process with nothing else.
+func pipelineRows(s settings, values map[string][]float64) []row {
 	per := float64(s.rows) / 1e6
 	return []row{
 		newRow("read, checked, de-duplicated on one core", "s", targetRead*per, values["read"]),
@@ -75,14 +92,29 @@ func measureLists(ctx context.Context, s settings, progress io.Writer) (table []
 		newRow("  processor time of Cartero", "s", 0, values["cpu"]),
 		newRow("  processor time of MariaDB", "s", 0, values["server cpu"]),
 		newRow("bare LOAD DATA: processor time of MariaDB", "s", 0, values["bare server cpu"]),
-	}, nil
+	}
 }
 
-// oneLoad measures both ways once, each on a database of its own.
-func oneLoad(ctx context.Context, s settings, o order, dir string, add func(name string, value float64)) error {
+// campaignRows are those of the operator itself.
+func campaignRows(s settings, values map[string][]float64) []row {
+	if s.cartero == "" {
+		return nil
+	}
+	return []row{
+		newRow("by the operator: applied to rung", "s", 0, values["campaign"]),
+		newRow("  ratio to LOAD DATA", "×", targetLoad, values["campaign ratio"]),
+		newRow("  memory beyond the idle operator's", "MiB", targetLoadMemory, values["campaign memory"]),
+		newRow("  applied to told in the status", "s", 0, values["campaign told"]),
+		newRow("  processor time of the operator", "s", 0, values["campaign cpu"]),
+		newRow("  processor time of MariaDB", "s", 0, values["campaign server cpu"]),
+	}
+}
+
+// oneLoad measures both ways once, each on a database of its own. It returns the seconds of LOAD DATA.
+func oneLoad(ctx context.Context, s settings, o order, dir string, add func(name string, value float64)) (float64, error) {
 	db, err := newDatabase(ctx, s.database)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer db.drop(ctx)
 	o.Database, o.Queue = db.url, "bench-"+strings.ToLower(rand.Text())
@@ -90,27 +122,27 @@ func oneLoad(ctx context.Context, s settings, o order, dir string, add func(name
 	before := processorTime(server)
 	loaded, err := inChild(ctx, "load", o)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	add("server cpu", processorTime(server)-before)
 	dump := filepath.Join(dir, "rows.tsv")
 	rows, err := db.dump(ctx, dump)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if rows != loaded.Rows {
-		return fmt.Errorf("%d recipients are in the database, %d were loaded", rows, loaded.Rows)
+		return 0, fmt.Errorf("%d recipients are in the database, %d were loaded", rows, loaded.Rows)
 	}
 
 	bare, err := newDatabase(ctx, s.database)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer bare.drop(ctx)
 	before = processorTime(server)
 	seconds, err := bare.loadData(ctx, db.name, dump)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	add("bare server cpu", processorTime(server)-before)
 	total := 0.0
@@ -123,7 +155,7 @@ func oneLoad(ctx context.Context, s settings, o order, dir string, add func(name
 	add("ratio", total/seconds)
 	add("memory", loaded.Grown)
 	add("cpu", loaded.CPU)
-	return nil
+	return seconds, nil
 }
 
 // serveList serves a file over https, with a certificate that the returned one, in PEM, vouches for.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -33,6 +34,9 @@ func main() {
 type settings struct {
 	database, redis, only, json string
 	rounds, rows                int
+	// cartero is the operator's program, and assets the directory of etcd and kube-apiserver; cartero is empty to leave the
+	// operator out.
+	cartero, assets string
 }
 
 // part is a group of measurements that -run chooses by its name.
@@ -57,6 +61,8 @@ func parse(args []string, usage io.Writer) (settings, error) {
 	flags.IntVar(&s.rows, "rows", 1_000_000, "rows of a list")
 	flags.StringVar(&s.only, "run", "", "only the parts whose name matches this `pattern`")
 	flags.StringVar(&s.json, "json", "", "also write the report, with every value, to this `file`")
+	flags.StringVar(&s.cartero, "cartero", "bin/cartero", "the `program` that lists go through as a whole; empty leaves that out")
+	flags.StringVar(&s.assets, "assets", "bin", "the `directory` of etcd and kube-apiserver")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
@@ -67,6 +73,15 @@ func parse(args []string, usage io.Writer) (settings, error) {
 		return s, errors.New("-rounds must be odd, so that a median is one of the values")
 	case s.rows < 1:
 		return s, errors.New("-rows must be positive")
+	}
+	for name, path := range map[string]*string{"-cartero": &s.cartero, "-assets": &s.assets} {
+		if *path == "" {
+			continue
+		}
+		var err error
+		if *path, err = filepath.Abs(*path); err != nil {
+			return s, fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	return s, nil
 }

@@ -37,7 +37,7 @@ func TestLists(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "bench.json")
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-run", "^lists$", "-rows", "2500", "-rounds", "1", "-json", file}, &out, t.Output()); err != nil {
+	if err := run(t.Context(), []string{"-run", "^lists$", "-rows", "2500", "-rounds", "1", "-cartero", "", "-json", file}, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(file)
