@@ -41,8 +41,10 @@ func splitCheckArgs(args []string, known map[string]bool) checkArgs {
 			call.own[name] = "true"
 		case isOwn && !hasValue:
 			call.problem("--"+name, "takes no value")
-		case !joined && len(args) == 0:
+		case !joined && len(args) == 0 && isOwn:
 			call.problem("--"+name, "needs a value")
+		case !joined && len(args) == 0:
+			call.problem("--"+name, "there is no such flag, or it needs a value")
 		case isOwn:
 			if !joined {
 				value, args = args[0], args[1:]
@@ -71,7 +73,7 @@ func (c *checkArgs) oneOf(name string, words ...string) string {
 	if slices.Contains(words, value) {
 		return value
 	}
-	c.problem("--"+name, "must be "+strings.Join(words, ", "))
+	c.problem("--"+name, "must be "+strings.Join(words[:len(words)-1], ", ")+" or "+words[len(words)-1])
 	return words[0]
 }
 

@@ -51,6 +51,7 @@ var (
 	ErrNoSuchCampaign  = errors.New("the files have no such campaign")
 	ErrWhichCampaign   = errors.New("the files have several campaigns: say which one with --campaign")
 	ErrNoSuchRecipient = errors.New("the list has no such recipient")
+	ErrNobody          = errors.New("the list has nobody that can be mailed")
 	ErrWithoutList     = errors.New("the list is not among the files: give its file too, or name the list with --list")
 )
 
@@ -95,13 +96,31 @@ func Make(ctx context.Context, set *manifest.Set, options Options, whom Whom) (*
 
 func choose(set *manifest.Set, name string) (*manifest.Document, error) {
 	if name == "" && len(set.Campaigns) > 1 {
-		return nil, ErrWhichCampaign
+		return nil, fmt.Errorf("%w: %s", ErrWhichCampaign, names(set))
 	}
 	i := slices.IndexFunc(set.Campaigns, func(d *manifest.Document) bool { return name == "" || d.Name == name })
-	if i < 0 {
+	switch {
+	case i >= 0:
+		return set.Campaigns[i], nil
+	case len(set.Campaigns) > 0:
+		return nil, errors.Join(append([]error{fmt.Errorf("%w: there is only %s", ErrNoSuchCampaign, names(set))}, set.Problems...)...)
+	default:
 		return nil, errors.Join(append([]error{ErrNoSuchCampaign}, set.Problems...)...)
 	}
-	return set.Campaigns[i], nil
+}
+
+// names are those of the campaigns, as far as one wants to read them.
+func names(set *manifest.Set) string {
+	const most = 20
+	var all []string
+	for _, d := range set.Campaigns {
+		if len(all) == most {
+			all = append(all, "…")
+			break
+		}
+		all = append(all, d.Name)
+	}
+	return strings.Join(all, ", ")
 }
 
 // choose returns the recipient, and whether it is made up.
@@ -116,7 +135,7 @@ func (s *subject) choose(ctx context.Context, whom Whom) (recipient campaign.Rec
 	if whom.Address != "" {
 		address, err := recipients.ParseAddress(whom.Address)
 		if err != nil {
-			return recipient, false, err
+			return recipient, false, fmt.Errorf("--recipient: %w", err)
 		}
 		wanted = recipients.Key(address)
 	}
@@ -134,6 +153,8 @@ func find(ctx context.Context, list *recipients.List, key string, line int) (cam
 		switch {
 		case isEnd(err) && line > 0:
 			return recipient, fmt.Errorf("%w: line %d has none, or one that is left out", ErrNoSuchRecipient, line)
+		case isEnd(err) && key == "":
+			return recipient, ErrNobody
 		case isEnd(err):
 			return recipient, ErrNoSuchRecipient
 		case err != nil:
