@@ -65,7 +65,9 @@ func TestAnAppliedCampaignIsWrittenEnqueuedAndFollowedToItsEnd(t *testing.T) {
 	if diff := cmp.Diff([]string{first, second}, w.queued(t, campaignKey)); diff != "" {
 		t.Error(diff)
 	}
-	wantList := &v1alpha1.ListSummary{Duplicates: 1, Invalid: 1, InvalidLines: []int32{3}}
+	wantList := &v1alpha1.ListSummary{Duplicates: 1, Invalid: 1, InvalidLines: []int32{3}, Dropped: []v1alpha1.DroppedEntries{
+		{Reason: "NoAt", Count: 1, Lines: []int32{3}}, {Reason: "Duplicate", Count: 1, Lines: []int32{4}},
+	}}
 	if diff := cmp.Diff(wantList, sending.Status.List); diff != "" {
 		t.Error(diff)
 	}

@@ -13,7 +13,8 @@ import (
 // The API bounds these lists.
 const (
 	maxFailures     = 10
-	maxInvalidLines = 20
+	maxInvalidLines = 20 // of each reason too
+	maxDropReasons  = 20
 )
 
 // computeStatus sets the object's status to what this loop found. noProgressAfter is how long nobody may end while workers
@@ -88,6 +89,13 @@ func listSummary(totals campaign.Totals) *v1alpha1.ListSummary {
 			break
 		}
 		summary.InvalidLines = append(summary.InvalidLines, int32(line))
+	}
+	for _, dropped := range totals.Dropped[:min(len(totals.Dropped), maxDropReasons)] {
+		shown := v1alpha1.DroppedEntries{Reason: dropped.Reason, Count: dropped.Count}
+		for _, line := range dropped.Lines[:min(len(dropped.Lines), maxInvalidLines)] {
+			shown.Lines = append(shown.Lines, int32(line))
+		}
+		summary.Dropped = append(summary.Dropped, shown)
 	}
 	return summary
 }

@@ -272,6 +272,7 @@ func TestStatusOfAFinishedCampaign(t *testing.T) {
 	})
 	g.record.StartedAt = &started
 	g.record.Totals.Duplicates, g.record.Totals.Invalid, g.record.Totals.InvalidLines = 3, 1, []int{17}
+	g.record.Totals.Dropped = []campaign.Dropped{{Reason: "Duplicate", Count: 3, Lines: []int{5, 6, 9}}, {Reason: "NoAt", Count: 1, Lines: []int{17}}}
 	computeStatus(g.scope, nil, telemetry.Redact, DefaultNoProgressAfter)
 
 	got := g.object.Status
@@ -288,7 +289,9 @@ func TestStatusOfAFinishedCampaign(t *testing.T) {
 		Progress:           "10/10",
 		Recipients:         &v1alpha1.RecipientCounts{Total: 10, Accepted: 8, Bounced: 2},
 		Failures:           []v1alpha1.FailureCount{{Category: "BadMailbox", EnhancedCode: "5.1.1", Count: 2}},
-		List:               &v1alpha1.ListSummary{Duplicates: 3, Invalid: 1, InvalidLines: []int32{17}},
+		List: &v1alpha1.ListSummary{Duplicates: 3, Invalid: 1, InvalidLines: []int32{17}, Dropped: []v1alpha1.DroppedEntries{
+			{Reason: "Duplicate", Count: 3, Lines: []int32{5, 6, 9}}, {Reason: "NoAt", Count: 1, Lines: []int32{17}},
+		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -208,4 +208,32 @@ type ListSummary struct {
 	// +kubebuilder:validation:MaxItems=20
 	// +kubebuilder:validation:items:Minimum=1
 	InvalidLines []int32 `json:"invalidLines,omitempty"`
+
+	// dropped are the entries that were left out, duplicates among them, by reason, the most frequent first.
+	// +optional
+	// +listType=map
+	// +listMapKey=reason
+	// +kubebuilder:validation:MaxItems=20
+	Dropped []DroppedEntries `json:"dropped,omitempty"`
+}
+
+// DroppedEntries are entries of a list that were left out for the same reason.
+type DroppedEntries struct {
+	// reason is why, in one CamelCase word, such as Duplicate or NoAt.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+
+	// count is the number of them.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Count int64 `json:"count,omitempty"`
+
+	// lines are the line numbers (for an inline list, positions from 1) of the first 20.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	// +kubebuilder:validation:items:Minimum=1
+	Lines []int32 `json:"lines,omitempty"`
 }

@@ -138,6 +138,15 @@ func TestUpdateStatus(t *testing.T) {
 		{name: "eleven failures", mutate: func(s *v1alpha1.EmailCampaignStatus) {
 			s.Failures = failures(11)
 		}, wantErr: "status.failures: Too many"},
+		{name: "dropped entries", mutate: func(s *v1alpha1.EmailCampaignStatus) {
+			s.List = &v1alpha1.ListSummary{Dropped: []v1alpha1.DroppedEntries{{Reason: "NoAt", Count: 30, Lines: lines(20)}, {Reason: "Duplicate", Count: 1}}}
+		}},
+		{name: "a reason twice", mutate: func(s *v1alpha1.EmailCampaignStatus) {
+			s.List = &v1alpha1.ListSummary{Dropped: []v1alpha1.DroppedEntries{{Reason: "NoAt", Count: 30}, {Reason: "NoAt", Count: 1}}}
+		}, wantErr: "status.list.dropped[1]: Duplicate value"},
+		{name: "21 lines of dropped entries", mutate: func(s *v1alpha1.EmailCampaignStatus) {
+			s.List = &v1alpha1.ListSummary{Dropped: []v1alpha1.DroppedEntries{{Reason: "NoAt", Count: 30, Lines: lines(21)}}}
+		}, wantErr: "status.list.dropped[0].lines: Too many"},
 		{name: "21 lines", mutate: func(s *v1alpha1.EmailCampaignStatus) {
 			s.List = &v1alpha1.ListSummary{InvalidLines: lines(21)}
 		}, wantErr: "status.list.invalidLines: Too many"},
