@@ -25,7 +25,7 @@ type build struct {
 	err    error
 }
 
-var built, builtImage build
+var built, builtImage, builtFailpoints build
 
 // Binary builds cartero, once for the test binary, and returns its path. With -short it skips the test.
 func Binary(tb testing.TB) string {
@@ -37,6 +37,12 @@ func Binary(tb testing.TB) string {
 func ImageBinary(tb testing.TB) string {
 	tb.Helper()
 	return builtImage.binary(tb, "cartero-image", "hack/image/build", "OUTPUT")
+}
+
+// FailpointBinary is Binary for what goes by the plans of internal/failpoint.
+func FailpointBinary(tb testing.TB) string {
+	tb.Helper()
+	return builtFailpoints.binary(tb, "cartero-failpoints", "go", "build", "-tags", "failpoints", "-o", "OUTPUT", "./cmd/cartero")
 }
 
 // binary runs the command in the repository's root, OUTPUT being where the binary with this name goes.
