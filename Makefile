@@ -149,6 +149,10 @@ test-upgrade: $(BIN)/gotestsum control-plane ## Upgrade from FROM=<commit> in th
 	TEST_UPGRADE_FROM="$$from/cartero" hack/services/run -- hack/gotest --no-skips -count=1 -timeout 20m -tags upgrade \
 	  -run TestUpgradeInTheMiddle $(GO_TEST_FLAGS) ./test/faults
 
+.PHONY: test-faults
+test-faults: $(BIN)/gotestsum build control-plane ## Everything that can break, does: each process cut off at each failpoint, and all other faults (an hour or so).
+	@TEST_FAULTS=all hack/services/run -- hack/gotest --no-skips -p 1 -count=1 -timeout 120m $(GO_TEST_FLAGS) ./test/faults/...
+
 # What is below test/ watches processes of their own, in which the detector sees nothing.
 .PHONY: race
 race: PKG = ./api/... ./cmd/... ./controllers/... ./internal/...

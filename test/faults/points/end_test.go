@@ -193,7 +193,7 @@ func (s *scene) judge(reference *end, allowed excuses) {
 			allowed.attempts--
 			ideal.Attempts++
 		}
-		if allowed.killed && strings.HasPrefix(name, "later") {
+		if allowed.killed && strings.HasPrefix(name, "later") && ideal.Attempts > 0 {
 			ideal.Attempts = min(max(r.Attempts, 1), 2)
 		}
 		ideal.id = r.id

@@ -2,7 +2,9 @@ package points
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,22 +89,28 @@ func fallible(point failpoint.Point) bool {
 	return slices.ContainsFunc(failpoint.All(), func(d failpoint.Definition) bool { return d.Point == point && d.Fallible })
 }
 
-// enumerate returns the plans for everything that was recorded; unless all are wanted, two for each place, over which
-// occurrences and actions are spread.
+// enumerate returns the plans for everything that was recorded; unless all are wanted, one for each place in each kind of
+// process, over which occurrences and actions are spread.
 func enumerate(recorded recording, all bool) []plan {
-	var places []place
-	for at := range recorded {
-		places = append(places, at)
-	}
-	slices.SortFunc(places, func(a, b place) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	places := slices.Collect(maps.Keys(recorded))
+	order := func(at place) int { return slices.IndexFunc(plays, func(p play) bool { return p.name == at.play }) }
+	slices.SortFunc(places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(order(a), order(b)), strings.Compare(fmt.Sprint(a), fmt.Sprint(b)))
+	})
 	var plans []plan
+	seen := map[place]bool{}
 	for i, at := range places {
-		for k, p := range plansFor(at, recorded[at]) {
-			n := len(plansFor(at, recorded[at]))
-			if all || k == i%n {
-				plans = append(plans, p)
-			}
+		choice := plansFor(at, recorded[at])
+		if all {
+			plans = append(plans, choice...)
+			continue
 		}
+		anywhere := at
+		anywhere.play = ""
+		if !seen[anywhere] {
+			plans = append(plans, choice[i%len(choice)])
+		}
+		seen[anywhere] = true
 	}
 	return plans
 }

@@ -1,6 +1,7 @@
 package points
 
 import (
+	"bytes"
 	"os"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ const (
 )
 
 // lanes is how many plays are given at once: most of the time each waits.
-const lanes = 4
+const lanes = 6
 
 // pausePatience is how long others may overtake somebody who stands still. It decides nothing: whoever waits for a lock that
 // is held there can't come any further.
@@ -69,6 +70,20 @@ func TestEveryPoint(t *testing.T) {
 	t.Logf("%d places, %d plans, %d of them not reached, in %s", len(stage.recorded), len(plans), len(stage.missed), time.Since(began).Round(time.Second))
 	for _, p := range stage.missed {
 		t.Logf("not reached: %s", p)
+	}
+}
+
+// TestFailpointsAreThere is the other half of faults.TestNothingOfFailpoints: with the build tag the names are there.
+func TestFailpointsAreThere(t *testing.T) {
+	t.Parallel()
+	program, err := os.ReadFile(harness.FailpointBinary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range failpoint.All() {
+		if !bytes.Contains(program, []byte(d.Point)) {
+			t.Errorf("the binary does not contain %q", d.Point)
+		}
 	}
 }
 
@@ -161,7 +176,7 @@ func (s *stage) carryOut(t *testing.T, l *lane, p plan) {
 	if !v.Ended() { // what it still has in hand is finished
 		v.Stop()
 	}
-	delete(l.running, p.victim)
+	l.end(p.victim)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,7 +232,4 @@ func (s *scene) watch(v victim, p plan) {
 		v.letGo(s.t)
 		return false
 	})
-	if second := s.running[p.victim]; paused && second != nil {
-		second.Kill()
-	}
 }
