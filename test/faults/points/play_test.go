@@ -110,9 +110,12 @@ func (s *scene) address(name string) string { return s.tag + "." + name + "@exam
 
 func names() []string {
 	var all []string
-	for prefix, n := range map[string]int{"r": readers, "bounce": bouncing, "later": later} {
-		for i := range n {
-			all = append(all, fmt.Sprintf("%s%02d", prefix, i))
+	for _, kind := range []struct {
+		prefix string
+		n      int
+	}{{"bounce", bouncing}, {"r", readers}, {"later", later}} { // always in this order: it decides who is in which job
+		for i := range kind.n {
+			all = append(all, fmt.Sprintf("%s%02d", kind.prefix, i))
 		}
 	}
 	return all
