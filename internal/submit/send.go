@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -43,7 +44,7 @@ func (s *Service) Send(ctx context.Context, mail campaign.Submission) (Sent, err
 	case err != nil:
 		return Sent{}, err
 	case !delivery.Created:
-		return s.known(ctx, mail, delivery.Record)
+		return s.known(ctx, trying, mail, delivery.Record)
 	case allEnded(delivery.Results):
 		return Sent{JobID: mail.JobID(), Recipients: reports(delivery)}, nil
 	}
@@ -176,8 +177,9 @@ func (s *Service) settle(ctx context.Context, mail campaign.Submission) (Sent, e
 	}
 }
 
-// known reports on a mail that was handed in before.
-func (s *Service) known(ctx context.Context, mail campaign.Submission, record campaign.Record) (Sent, error) {
+// known reports on a mail that was handed in before. One that nobody tried to send, since the database did not confirm it, was
+// refused with the advice to try again: now it is sent.
+func (s *Service) known(ctx, trying context.Context, mail campaign.Submission, record campaign.Record) (Sent, error) {
 	if !mail.Matches(record) {
 		return Sent{}, ErrKeyReused
 	}
@@ -188,8 +190,29 @@ func (s *Service) known(ctx context.Context, mail campaign.Submission, record ca
 	if waiting {
 		return Sent{}, ErrInFlight
 	}
+	if slices.ContainsFunc(sent.Recipients, unconfirmed) {
+		return s.sendAgain(ctx, trying, mail)
+	}
 	sent.Known = true
 	return sent, nil
+}
+
+// unconfirmed reports whether nobody tried to send to the recipient, since the database did not say that the mail was written.
+func unconfirmed(r campaign.RecipientReport) bool {
+	return r.State == campaign.StateFailed && r.Attempts == 0 && r.Detail == worker.UnwrittenDetail
+}
+
+// unconfirmedToken is what the campaign remembers of having been taken up again: nothing is unconfirmed twice.
+const unconfirmedToken = "unconfirmed"
+
+// sendAgain sends a mail that is in the database, and that nobody tried to send.
+func (s *Service) sendAgain(ctx, trying context.Context, mail campaign.Submission) (Sent, error) {
+	request := campaign.RetryRequest{Token: unconfirmedToken, Now: s.cfg.Now()}
+	if _, err := s.cfg.Store.RetryFailed(ctx, mail.Key, request); err != nil {
+		return Sent{}, fmt.Errorf("taking up a mail that was not confirmed: %w", err)
+	}
+	s.retry(trying, mail.JobID(), nil)
+	return s.settle(ctx, mail)
 }
 
 func (s *Service) report(ctx context.Context, mail campaign.Submission) (sent Sent, waiting bool, err error) {

@@ -49,6 +49,8 @@ type Store interface {
 	Submit(ctx context.Context, mails []campaign.Submission, lease *campaign.Lease, now time.Time) ([]campaign.Submitted, error)
 	// RecipientReports says how the recipients of a job stand, in order.
 	RecipientReports(ctx context.Context, jobID, after string, limit int) ([]campaign.RecipientReport, error)
+	// RetryFailed has those who failed wait again, once for each token.
+	RetryFailed(ctx context.Context, key string, request campaign.RetryRequest) (int64, error)
 	// Cancel ends whoever still waits.
 	Cancel(ctx context.Context, key, reason string, now time.Time) error
 }

@@ -28,6 +28,8 @@ type backend struct {
 	// accepted.
 	states map[string]campaign.State
 	script map[string][]campaign.State
+	// unconfirmed are the ids of jobs whose recipient nobody tried.
+	unconfirmed map[string]bool
 	// batches are the keys of each transaction; before is called at the beginning of each.
 	batches [][]string
 	before  func()
@@ -115,10 +117,25 @@ func (s sender) HandleJob(_ context.Context, jobID string) (campaign.JobProgress
 func (b *backend) RecipientReports(_ context.Context, jobID, _ string, _ int) ([]campaign.RecipientReport, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if state, ok := b.states[jobID]; ok {
-		return []campaign.RecipientReport{{State: state}}, nil
+	state, ok := b.states[jobID]
+	if !ok {
+		return nil, nil
 	}
-	return nil, nil
+	if b.unconfirmed[jobID] {
+		return []campaign.RecipientReport{{State: state, Detail: worker.UnwrittenDetail}}, nil
+	}
+	return []campaign.RecipientReport{{State: state, Attempts: 1}}, nil
+}
+
+func (b *backend) RetryFailed(_ context.Context, key string, request campaign.RetryRequest) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	id := campaign.JobID(key, 0)
+	if request.Token == "" || b.states[id] != campaign.StateFailed {
+		return 0, errors.New("there is nothing to try again")
+	}
+	b.states[id], b.unconfirmed = campaign.StatePending, nil
+	return 1, nil
 }
 
 func (b *backend) Cancel(_ context.Context, key, _ string, _ time.Time) error {
@@ -208,6 +225,41 @@ func TestSend(t *testing.T) {
 				again, err := s.Send(s.Context(), mail("a"))
 				if err != nil || !again.Known || again.Recipients[0].State != test.want {
 					s.Errorf("handed in again: %+v, %v", again, err)
+				}
+			})
+		})
+	}
+}
+
+// A mail whose transaction was committed, and whose caller was told that it was not, is sent when it is handed in again; one
+// that failed is not.
+func TestSendTakesUpWhatWasNotConfirmed(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		unconfirmed bool
+		want        []submit.Sent
+	}{
+		{true, []submit.Sent{
+			{Recipients: []campaign.RecipientReport{{State: campaign.StateAccepted, Attempts: 1}}},
+			{Recipients: []campaign.RecipientReport{{State: campaign.StateAccepted, Attempts: 1}}, Known: true},
+		}},
+		{false, []submit.Sent{
+			{Recipients: []campaign.RecipientReport{{State: campaign.StateFailed, Attempts: 1}}, Known: true},
+			{Recipients: []campaign.RecipientReport{{State: campaign.StateFailed, Attempts: 1}}, Known: true},
+		}},
+	} {
+		t.Run(fmt.Sprintf("not confirmed: %t", test.unconfirmed), func(t *testing.T) {
+			t.Parallel()
+			b, m := newBackend(), mail("a")
+			b.mails[m.Key], b.states[m.JobID()] = m, campaign.StateFailed
+			b.unconfirmed = map[string]bool{m.JobID(): test.unconfirmed}
+			bubble(t, b, nil, func(s scene) {
+				for i, want := range test.want {
+					want.JobID = m.JobID()
+					got, err := s.Send(s.Context(), m)
+					if diff := cmp.Diff(want, got); diff != "" || err != nil {
+						s.Errorf("time %d: %v (-want +got):\n%s", i, err, diff)
+					}
 				}
 			})
 		})

@@ -10,8 +10,9 @@ import (
 	"github.com/cartero-mail/cartero/internal/mail"
 )
 
-// unwrittenDetail is what becomes of a mail whose rows may be in the database although it did not say so.
-const unwrittenDetail = "not sent: the database did not confirm that the mail was written"
+// UnwrittenDetail is what becomes of a mail whose rows may be in the database although it did not say so. Nobody tried to
+// send it, and whoever handed it in was told so.
+const UnwrittenDetail = "not sent: the database did not confirm that the mail was written"
 
 // Delivery is what became of one submitted mail.
 type Delivery struct {
@@ -102,7 +103,7 @@ func (b *batch) unwritten(mails []campaign.Submission) {
 	b.claim.finish(false)
 	for _, id := range ids {
 		b.w.report(b.claim, campaign.Result{
-			RecipientID: id, State: campaign.StateFailed, Category: mail.CategoryOther, Detail: unwrittenDetail, At: b.w.cfg.Now(),
+			RecipientID: id, State: campaign.StateFailed, Category: mail.CategoryOther, Detail: UnwrittenDetail, At: b.w.cfg.Now(),
 		})
 	}
 }

@@ -80,13 +80,33 @@ func (w *World) StartWorker(journal string, more Env) *Process {
 // StartFacade starts `cartero facade` with the key and returns it with its address.
 func (w *World) StartFacade(key string, more ...Env) (*Process, string) {
 	w.tb.Helper()
+	p := w.LaunchFacade(key, more...)
+	p.Await(listening)
+	return p, w.FacadeAddress(p)
+}
+
+// listening is what a facade says, and behind it its address.
+const listening = "msg=Listening"
+
+// LaunchFacade is StartFacade for a process that may die before it listens.
+func (w *World) LaunchFacade(key string, more ...Env) *Process {
+	w.tb.Helper()
 	env := w.base().With(Env{"API_KEY": key, "SERVICE_HOST": "127.0.0.1", "SERVICE_PORT": "0"})
 	for _, m := range more {
 		env = env.With(m)
 	}
-	p := startBinary(w.tb, cmp.Or(w.Program, Binary(w.tb)), env, "facade")
-	_, address, _ := strings.Cut(p.Await("msg=Listening"), "address=")
-	return p, "http://" + address
+	return startBinary(w.tb, cmp.Or(w.Program, Binary(w.tb)), env, "facade")
+}
+
+// FacadeAddress is where a facade listens; empty while it does not.
+func (w *World) FacadeAddress(p *Process) string {
+	_, said, found := strings.Cut(p.Output(), listening)
+	line, _, whole := strings.Cut(said, "\n")
+	if !found || !whole {
+		return ""
+	}
+	_, address, _ := strings.Cut(line, "address=")
+	return "http://" + strings.TrimSpace(address)
 }
 
 // Send creates a campaign to a list of addresses in a ConfigMap.

@@ -39,10 +39,11 @@ type lane struct {
 	// running are those without a plan.
 	running map[role]*harness.Process
 
-	mu       sync.Mutex
-	facadeAt string
-	putOff   map[string]bool
-	plays    int
+	mu sync.Mutex
+	// facade is the one that was started last.
+	facade *harness.Process
+	putOff map[string]bool
+	plays  int
 }
 
 func newLane(t *testing.T) *lane {
@@ -89,10 +90,10 @@ func (l *lane) start(who role, more harness.Env) *harness.Process {
 	case worker:
 		return l.world.StartWorker(l.journals[worker], l.env.With(more))
 	default:
-		p, at := l.world.StartFacade(apiKey, l.env, harness.Env{"WORKER_JOURNAL_DIR": l.journals[facade], "WORKER_LEASE": "10s"}, more)
+		p := l.world.LaunchFacade(apiKey, l.env, harness.Env{"WORKER_JOURNAL_DIR": l.journals[facade], "WORKER_LEASE": "10s"}, more)
 		l.mu.Lock()
-		l.facadeAt = at
-		l.mu.Unlock()
+		defer l.mu.Unlock()
+		l.facade = p
 		return p
 	}
 }

@@ -103,8 +103,12 @@ func (m *mails) handIn(ctx context.Context, call, name string) {
 // try is one request; 0 without an answer.
 func (m *mails) try(ctx context.Context, call, name string) int {
 	m.scene.mu.Lock()
-	at := m.scene.facadeAt
+	process := m.scene.facade
 	m.scene.mu.Unlock()
+	at := m.scene.world.FacadeAddress(process)
+	if at == "" {
+		return 0
+	}
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	body := fmt.Sprintf(`{"to": %q, "subject": "A mail", "body": "Hello."}`, m.scene.address(name))

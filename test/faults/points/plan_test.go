@@ -34,6 +34,12 @@ type plan struct {
 
 func (p plan) String() string { return fmt.Sprintf("%s/%s/%s", p.play, p.victim, p.step) }
 
+// keepsFromStarting reports whether a process that meets with this ends with an error: one that can't write its journal says so
+// at its start, and Kubernetes starts it again.
+func (p plan) keepsFromStarting() bool {
+	return p.step.Point == failpoint.WorkerJournalOpened && p.step.Action == failpoint.Error && p.step.Occurrence == 1
+}
+
 // recording counts what the victim of a play without faults reached.
 type recording map[place]int
 

@@ -216,7 +216,7 @@ func (s *scene) watch(v victim, p plan) {
 		switch {
 		case v.Ended() && !replaced:
 			replaced = true
-			if p.step.Action != failpoint.Kill {
+			if p.step.Action != failpoint.Kill && !p.keepsFromStarting() {
 				s.t.Fatalf("the process ended by itself:\n%s", v.Output())
 			}
 			s.died(p.victim)
