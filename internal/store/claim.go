@@ -48,8 +48,14 @@ func (s *Store) Claim(ctx context.Context, claim campaign.Claim) ([]campaign.Cla
 
 func (s *Store) claimLeased(ctx context.Context, claim campaign.Claim) ([]campaign.Claimed, error) {
 	var claimed []campaign.Claimed
-	err := s.write(ctx, "claiming recipients", func(tx *gorm.DB) error {
+	tries := 0
+	err := s.write(ctx, "claiming recipients", func(tx *gorm.DB) (err error) {
 		claimed = nil
+		if tries++; tries > 1 { // as in claimAnnounced: nobody stays claimed whom the caller doesn't know of
+			if claimed, err = leasedUnannounced(tx, claim); err != nil || len(claimed) > 0 {
+				return err
+			}
+		}
 		row, runs, err := mayClaim(tx, claim)
 		if err != nil || !runs {
 			return err
@@ -62,6 +68,18 @@ func (s *Store) claimLeased(ctx context.Context, claim campaign.Claim) ([]campai
 		return nil
 	})
 	return claimed, err
+}
+
+// leasedUnannounced returns those of the job that are claimed under the token and not announced.
+func leasedUnannounced(tx *gorm.DB, claim campaign.Claim) ([]campaign.Claimed, error) {
+	var rows []recipientRow
+	err := tx.Select("id", "email", "address", "name", "variables", "attempts", "firstAttemptAt", "nextAttemptAt").
+		Where("`jobId` = ? AND `leaseToken` = ? AND `state` = ? AND `announcedAt` IS NULL", claim.JobID, claim.Token, campaign.StateActive).
+		Order("`id`").Find(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("looking for what was claimed: %w", err)
+	}
+	return claimedRows(rows)
 }
 
 // claimDue claims recipients that are due. Where everybody that it found is on the suppression list, it has to be asked

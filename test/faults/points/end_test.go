@@ -128,6 +128,16 @@ func (s *scene) end() end {
 	return e
 }
 
+// mailsEnded reports whether nobody of the play waits any more, those of the queued mails among them.
+func (s *scene) mailsEnded() bool {
+	s.t.Helper()
+	waiting := scan(s.t, s.world.DB, func(rows *sql.Rows) (n int, err error) {
+		err = rows.Scan(&n)
+		return n, err
+	}, "SELECT COUNT(*) FROM `Recipient` WHERE `email` LIKE ? AND `completedAt` IS NULL", s.tag+".%")
+	return waiting[0] == 0
+}
+
 // drained reports whether nothing waits in the queue or runs.
 func (s *scene) drained() bool {
 	s.t.Helper()

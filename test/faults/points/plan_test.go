@@ -82,10 +82,11 @@ func plansFor(at place, count int) []plan {
 	for _, occurrence := range occurrences {
 		for _, action := range actions {
 			step := failpoint.Step{Point: at.point, Detail: at.detail, Occurrence: occurrence, Action: action, Times: 1}
-			if action == failpoint.Error && strings.HasPrefix(string(at.point), "store.") {
-				step.Times = outage
-			}
 			plans = append(plans, plan{at.play, at.victim, step})
+			if action == failpoint.Error && strings.HasPrefix(string(at.point), "store.") { // once the store copes by itself
+				step.Times = outage
+				plans = append(plans, plan{at.play, at.victim, step})
+			}
 		}
 	}
 	return plans

@@ -49,7 +49,7 @@ var plays = []play{
 			s.create(false)
 			s.startMails()
 		},
-		over:       func(s *scene) bool { return s.ended() && s.mailsAnswered() },
+		over:       func(s *scene) bool { return s.ended() && s.mailsAnswered() && s.mailsEnded() },
 		recipients: func() map[string]recipient { return with(delivered(), mailed()) },
 	},
 	{

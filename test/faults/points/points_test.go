@@ -203,6 +203,9 @@ func (s *stage) carryOut(t *testing.T, l *lane, p plan) {
 			t.Error("the process never came there")
 		}
 	}
+	if p.step.Action == failpoint.Error && strings.Contains(v.Output(), "whose lease ran out") {
+		t.Error("somebody was claimed and forgotten: only the end of the lease gave them back")
+	}
 	reference := s.ends[p.play]
 	sc.judge(&reference, excusesFor(p.step))
 }
