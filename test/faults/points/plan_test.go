@@ -67,6 +67,14 @@ func readHits(t *testing.T, dir, play string, victim role) recording {
 // off at the first.
 var timed = []string{"extend", "promote", "stalled", "express", "state", "take"}
 
+// chance are the transactions that a process makes only if it finds something left over when it looks.
+var chance = []string{"postponing rings", "rescuing recipients", "renewing leases", "noting rings", "forgetting rings"}
+
+// certain reports whether a process that is given this plan must come there.
+func (p plan) certain() bool {
+	return p.step.Occurrence == 1 && !slices.Contains(timed, p.step.Detail) && !slices.Contains(chance, p.step.Detail)
+}
+
 // plansFor are all plans for a place that was reached so often: the first, the second and the last time, each with all that
 // can happen there.
 func plansFor(at place, count int) []plan {
