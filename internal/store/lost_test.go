@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -11,11 +12,21 @@ import (
 	"github.com/cartero-mail/cartero/test/faults/proxy/mysql"
 )
 
-// TestLostCommitOfAnAnnouncedClaim: the claim is carried out and its reply lost. The next try returns the same recipients:
-// nobody stays announced whom the worker doesn't know of.
-func TestLostCommitOfAnAnnouncedClaim(t *testing.T) {
+// TestLostCommitOfAClaim: the claim is carried out and its reply lost. The next try returns the same recipients: nobody stays
+// claimed or announced whom the worker doesn't know of.
+func TestLostCommitOfAClaim(t *testing.T) {
 	t.Parallel()
 	needMySQL(t)
+	for _, announce := range []bool{true, false} {
+		t.Run(fmt.Sprintf("announced: %t", announce), func(t *testing.T) {
+			t.Parallel()
+			loseCommitOfAClaim(t, announce)
+		})
+	}
+}
+
+func loseCommitOfAClaim(t *testing.T, announce bool) {
+	t.Helper()
 	db := mysqlDatabase(t)
 	p, url := mysql.Before(t, db.url)
 	s := open(t, database{url: url, sql: db.sql})
@@ -44,7 +55,7 @@ func TestLostCommitOfAnAnnouncedClaim(t *testing.T) {
 	claim := func(token string) []string {
 		t.Helper()
 		claimed, err := s.Claim(t.Context(), campaign.Claim{
-			JobID: job, Token: token, Limit: 3, Now: now, LeaseUntil: now.Add(time.Minute), Announce: true,
+			JobID: job, Token: token, Limit: 3, Now: now, LeaseUntil: now.Add(time.Minute), Announce: announce,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +74,7 @@ func TestLostCommitOfAnAnnouncedClaim(t *testing.T) {
 	if diff := cmp.Diff([]string{"di@example.com", "eve@example.com"}, claim("u")); diff != "" || before.Hits() != 1 {
 		t.Errorf("claimed, after %d cut commits (-want +got):\n%s", before.Hits(), diff)
 	}
-	if n := count(t, db, "SELECT COUNT(*) FROM `Recipient` WHERE `state` = 'active' AND `status` = 'FAILED'"); n != 5 {
-		t.Errorf("%d recipients are announced, want 5", n)
+	if n := count(t, db, "SELECT COUNT(*) FROM `Recipient` WHERE `state` = 'active' AND `status` = 'FAILED'"); n != 5 && announce || n > 0 && !announce {
+		t.Errorf("%d recipients are announced, want all 5 or none", n)
 	}
 }
