@@ -182,7 +182,8 @@ func (s *stage) carryOut(t *testing.T, l *lane, p plan) {
 	sc.play.act(sc)
 	sc.watch(v, p)
 	reached := v.taken()
-	if !v.Ended() { // what it still has in hand is finished
+	if !v.Ended() { // what it still has in hand is finished, even if it came to a stand after the end
+		v.letGo(t)
 		v.Stop()
 	}
 	l.end(p.victim)
@@ -230,8 +231,8 @@ func (s *scene) watch(v victim, p plan) {
 			others = time.After(pausePatience)
 		}
 		over := s.play.over(s) && s.drained()
-		if others == nil { // a process that kills itself may still be about to
-			return over && (replaced || p.step.Action != failpoint.Kill || !v.taken())
+		if others == nil { // a process may be about to die, or have come to a stand just now
+			return over && (replaced || p.step.Action == failpoint.Error || !v.taken())
 		}
 		select {
 		case <-others:
