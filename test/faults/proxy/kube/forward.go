@@ -66,6 +66,21 @@ func (p *Proxy) lose(r *http.Request) {
 }
 
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, watch bool) {
+	if watch {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		p.mu.Lock()
+		cut := p.cut
+		p.mu.Unlock()
+		go func() {
+			select {
+			case <-cut:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		r = r.WithContext(ctx)
+	}
 	response, err := p.ask(r)
 	if err != nil {
 		panic(http.ErrAbortHandler) // the API server is gone, or the client
@@ -156,6 +171,14 @@ func (p *Proxy) AwaitKept(tb testing.TB) {
 			tb.Fatal("the frozen watches had nothing to say")
 		}
 	}
+}
+
+// CutWatches ends the watches that are open. What they kept is lost.
+func (p *Proxy) CutWatches() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.cut)
+	p.cut = make(chan struct{})
 }
 
 // Thaw has watches deliver again, first what they kept.

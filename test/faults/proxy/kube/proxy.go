@@ -81,6 +81,7 @@ type Proxy struct {
 	mu     sync.Mutex
 	gate   chan struct{} // closed while watches deliver
 	frozen *frost
+	cut    chan struct{} // closed to cut the watches that are open
 }
 
 // frost is one freezing of watches.
@@ -107,7 +108,7 @@ func New(tb testing.TB, config *rest.Config) *Proxy {
 	}
 	p := &Proxy{
 		tb: tb, upstream: upstream, transport: transport, address: listener.Addr().String(),
-		ended: make(chan struct{}), gate: make(chan struct{}),
+		ended: make(chan struct{}), gate: make(chan struct{}), cut: make(chan struct{}),
 	}
 	close(p.gate)
 	server := &http.Server{Handler: p}
