@@ -91,12 +91,37 @@ func (r *EmailCampaignReconciler) patchStatus(ctx context.Context, s *scope) err
 	if err := failpoint.Hit(failpoint.OperatorBeforeStatus); err != nil {
 		return fmt.Errorf("writing the status: %w", err)
 	}
-	err := failpoint.After(failpoint.OperatorStatusWritten, r.Client.Status().Patch(ctx, s.object, client.MergeFrom(s.before)))
+	err := failpoint.After(failpoint.OperatorStatusWritten, r.writeStatus(ctx, s))
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("writing the status: %w", err)
 	}
 	r.writes.note(s)
 	return nil
+}
+
+// statusTries bounds how often a status is written against others who change the object.
+const statusTries = 5
+
+// writeStatus writes to the very object and version that was read: by its name alone the status of one that is gone would come
+// to another that has taken its place unseen. Where our cache is behind, the API server is asked; of an object that is gone
+// there is nothing to write.
+func (r *EmailCampaignReconciler) writeStatus(ctx context.Context, s *scope) error {
+	status, from := s.object.Status.DeepCopy(), s.before
+	for try := 1; ; try++ {
+		err := r.Client.Status().Patch(ctx, s.object, client.MergeFromWithOptions(from, client.MergeFromWithOptimisticLock{}))
+		if !apierrors.IsConflict(err) || try == statusTries {
+			return err
+		}
+		from = &v1alpha1.EmailCampaign{}
+		if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(s.object), from); err != nil {
+			return err
+		}
+		if from.UID != s.object.UID || equality.Semantic.DeepEqual(from.Status, *status) {
+			return nil
+		}
+		from.DeepCopyInto(s.object)
+		status.DeepCopyInto(&s.object.Status)
+	}
 }
 
 // nextLoop is a pure function of what the loop found; progress is how often a campaign that is being sent is looked at.

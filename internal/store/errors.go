@@ -50,12 +50,16 @@ var errRaced = errors.New("somebody else wrote the same rows at the same time")
 // errNoNeighbours: more rows were in a range than the positions say. It is made again without ranges.
 var errNoNeighbours = errors.New("recipients are not the neighbours that their positions say")
 
+// errSilent: the server took a statement and did not answer it in time. Whether it was carried out is unknown.
+var errSilent = errors.New("the database did not answer in time")
+
 // IsUnavailable reports whether err means that the database can't be used now and may be later: it is away, full,
 // read-only, overloaded, or refuses our credentials. Waiting and repeating is right; any other error is a fault in the
 // data or in the program.
 func IsUnavailable(err error) bool {
 	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, sql.ErrConnDone) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) {
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, errSilent) {
 		return true
 	}
 	if network := net.Error(nil); errors.As(err, &network) {

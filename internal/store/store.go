@@ -32,6 +32,8 @@ type Store struct {
 	pool   *sql.DB
 	engine engine
 	now    func() time.Time
+	// callLimit is the constant, but in tests.
+	callLimit time.Duration
 	// writer holds one token: SQLite has one writer at a time, and waiting here is cheaper than polling its lock. It
 	// is nil on MySQL.
 	writer chan struct{}
@@ -60,7 +62,7 @@ func WithClock(now func() time.Time) Option {
 // mysql://user:password@host:port/database with Prisma's parameters, or sqlite://path. It fails if the URL is not
 // valid; no error holds its password. On MySQL it doesn't connect yet, Ping does.
 func Open(ctx context.Context, databaseURL string, options ...Option) (*Store, error) {
-	s := &Store{now: time.Now}
+	s := &Store{now: time.Now, callLimit: callLimit}
 	for _, option := range options {
 		option(s)
 	}

@@ -19,6 +19,9 @@ const (
 	maxTries = 6
 	// firstPause is the longest wait before the second try; it doubles with each try.
 	firstPause = 10 * time.Millisecond
+	// callLimit bounds one try: a server that took a statement and fell silent, its machine gone without a word, is a lost
+	// connection, however long TCP believes in it. Migrations have no such limit.
+	callLimit = 5 * time.Minute
 	// idChunk bounds the ids of one statement. MariaDB turns lists from 1,000 values on into a subquery.
 	idChunk = 500
 )
@@ -32,7 +35,10 @@ func (s *Store) write(ctx context.Context, what string, do func(tx *gorm.DB) err
 			return err
 		}
 		defer release()
-		if err := s.db.WithContext(ctx).Transaction(interrupted(what, do)); err != nil {
+		err = s.within(ctx, func(ctx context.Context) error {
+			return s.db.WithContext(ctx).Transaction(interrupted(what, do))
+		})
+		if err != nil {
 			return err
 		}
 		return failpoint.HitFor(failpoint.StoreCommitted, what)
@@ -56,13 +62,29 @@ func (s *Store) read(ctx context.Context, what string, do func(tx *gorm.DB) erro
 		options.Isolation = sql.LevelRepeatableRead
 	}
 	return repeat(ctx, what, func() error {
-		return s.db.WithContext(ctx).Transaction(do, options)
+		return s.within(ctx, func(ctx context.Context) error { return s.db.WithContext(ctx).Transaction(do, options) })
 	})
 }
 
 // query runs do outside of any transaction: one statement that reads.
 func (s *Store) query(ctx context.Context, what string, do func(db *gorm.DB) error) error {
-	return repeat(ctx, what, func() error { return do(s.db.WithContext(ctx)) })
+	return repeat(ctx, what, func() error {
+		return s.within(ctx, func(ctx context.Context) error { return do(s.db.WithContext(ctx)) })
+	})
+}
+
+// within gives a call to MySQL callLimit.
+func (s *Store) within(ctx context.Context, call func(ctx context.Context) error) error {
+	if s.engine == engineSQLite { // a file does not fall silent, and its migrations are writes
+		return call(ctx)
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, s.callLimit, errSilent)
+	defer cancel()
+	err := call(limited)
+	if err != nil && context.Cause(limited) == errSilent { //nolint:errorlint // the very value that was given
+		return fmt.Errorf("%w (%w)", errSilent, err)
+	}
+	return err
 }
 
 func (s *Store) acquireWriter(ctx context.Context) (release func(), err error) {

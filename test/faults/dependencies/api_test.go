@@ -16,7 +16,8 @@ import (
 	"github.com/cartero-mail/cartero/test/harness"
 )
 
-// TestEachCallFails has the operator's calls refused, cut, and their answers lost, at every place of a campaign's life.
+// TestEachCallFails has the operator's calls refused, cut, and their answers lost, at every place of a campaign's life. A plain
+// run has three of the ways.
 func TestEachCallFails(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -37,6 +38,9 @@ func TestEachCallFails(t *testing.T) {
 		"lost":        {Do: proxy.Lose, Times: 2},
 		"cut":         {Do: proxy.Cut},
 	} {
+		if !everything() && fault != "conflict" && fault != "internal" && fault != "lost" {
+			continue
+		}
 		name := "refused-" + fault
 		hits := map[string]*kube.Armed{}
 		for call, match := range calls {
@@ -45,6 +49,9 @@ func TestEachCallFails(t *testing.T) {
 		}
 		s.world.Send(name, people(name, 2*jobSize), jobSize)
 		for call, armed := range hits {
+			if call == "event" { // told after the status is written, and not again
+				continue
+			}
 			t.Logf("%s: %s", name, call)
 			armed.Await(t, 1)
 		}
