@@ -20,7 +20,7 @@ var steps = []struct {
 	{"rung", "^UPDATE `EmailJob` SET .*`rings`", ofOperator},
 	{"started", "^UPDATE `EmailJob` .*'PROCESSING'", ofWorker},
 	{"claimed", "^INSERT INTO `Lease`", ofWorker},
-	{"announced", "^UPDATE `Recipient` .*`announcedAt`='", ofWorker},
+	{"announced", "^UPDATE `Recipient` .*`announcedAt` ?= ?'", ofWorker},
 	{"recorded", "^(INSERT INTO|UPDATE) `Recipient` .*'accepted'", ofWorker},
 	{"finished", "^UPDATE `EmailJob` .*'COMPLETED'", ofWorker},
 }
