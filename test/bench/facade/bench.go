@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // endpoint is a call that is measured.
@@ -62,24 +60,19 @@ type bench struct {
 	settings settings
 	progress io.Writer
 	dir      string
-	sink     *sink
-	admin    *sql.DB
-	redisURL string
-	redis    redis.UniversalClient
-	machine  machine
-
-	redisPID, databasePID int
+	sink     *measure.SinkProcess
+	servers  *measure.Servers
 }
 
 func newBench(ctx context.Context, s settings, progress io.Writer) (b *bench, err error) {
-	b = &bench{settings: s, progress: progress, redisURL: s.redis}
+	b = &bench{settings: s, progress: progress}
 	if b.dir, err = os.MkdirTemp(s.dir, "cartero-bench-"); err != nil {
 		return nil, err
 	}
-	if err := b.openServers(ctx); err != nil {
+	if b.servers, err = measure.OpenServers(ctx, s.Database, s.Redis); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
-	if b.sink, err = startSink(); err != nil {
+	if b.sink, err = measure.StartSink(); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
@@ -88,13 +81,10 @@ func newBench(ctx context.Context, s settings, progress io.Writer) (b *bench, er
 func (b *bench) close() error {
 	errs := []error{os.RemoveAll(b.dir)}
 	if b.sink != nil {
-		errs = append(errs, b.sink.close())
+		errs = append(errs, b.sink.Close())
 	}
-	if b.admin != nil {
-		errs = append(errs, b.admin.Close())
-	}
-	if b.redis != nil {
-		errs = append(errs, b.redis.Close())
+	if b.servers != nil {
+		errs = append(errs, b.servers.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -108,7 +98,7 @@ func (b *bench) measure(ctx context.Context, chosen []endpoint) (found, error) {
 	all := found{}
 	begun := time.Now()
 	pace := map[string]float64{}
-	for round := range b.settings.rounds {
+	for round := range b.settings.Rounds {
 		for _, e := range chosen {
 			if all[e.path] == nil {
 				all[e.path] = &[sides][]sample{}
@@ -124,7 +114,7 @@ func (b *bench) measure(ctx context.Context, chosen []endpoint) (found, error) {
 				}
 				all[e.path][side] = append(all[e.path][side], s)
 				fmt.Fprintf(b.progress, "%4.0f s  round %d of %d: %-12s%-9s%6.0f/s;  at %.0f/s p50 %.1f ms, p99 %.1f ms;  %.2f s CPU per 1,000\n",
-					time.Since(begun).Seconds(), round+1, b.settings.rounds, e.path, side, s.Rate, pace[e.path], s.P50, s.P99, s.CPU)
+					time.Since(begun).Seconds(), round+1, b.settings.Rounds, e.path, side, s.Rate, pace[e.path], s.P50, s.P99, s.CPU)
 			}
 		}
 	}
@@ -138,12 +128,12 @@ func (b *bench) one(ctx context.Context, e endpoint, of side, pace map[string]fl
 		return s, err
 	}
 	defer func() { err = errors.Join(err, running.stop()) }()
-	before, err := b.sink.mails()
+	before, err := b.sink.Mails()
 	if err != nil {
 		return s, err
 	}
 	behind := append([]int{running.pid}, running.behind...)
-	own, everything, sunk, asked := cpu(running.pid), cpu(behind...), cpu(b.sink.cmd.Process.Pid), cpu(os.Getpid())
+	own, everything, sunk, asked := measure.CPU(running.pid), measure.CPU(behind...), measure.CPU(b.sink.PID()), measure.CPU(os.Getpid())
 
 	l := load{address: running.address, request: request(e.path, mailText), want: e.want, conns: b.settings.conns}
 	rate, answered, err := l.highest(ctx, b.settings.window)
@@ -160,22 +150,14 @@ func (b *bench) one(ctx context.Context, e endpoint, of side, pace map[string]fl
 	if steady.answered == 0 {
 		return s, fmt.Errorf("nothing was answered at %.0f requests a second: %w", pace[e.path], steady.failure)
 	}
-	s.P50, s.P99 = quantile(steady.latencies, 0.5), quantile(steady.latencies, 0.99)
+	s.P50, s.P99 = measure.Quantile(steady.latencies, 0.5), measure.Quantile(steady.latencies, 0.99)
 	per := 1000 / float64(answered+steady.answered)
-	s.CPU, s.All = (cpu(running.pid)-own)*per, (cpu(behind...)-everything)*per
-	s.Sink, s.Load = (cpu(b.sink.cmd.Process.Pid)-sunk)*per, (cpu(os.Getpid())-asked)*per
+	s.CPU, s.All = (measure.CPU(running.pid)-own)*per, (measure.CPU(behind...)-everything)*per
+	s.Sink, s.Load = (measure.CPU(b.sink.PID())-sunk)*per, (measure.CPU(os.Getpid())-asked)*per
 
-	after, err := b.sink.mails()
-	if err == nil && e.path == send.path && after-before < int64(answered+steady.answered) {
+	after, err := b.sink.Mails()
+	if err == nil && e.path == send.path && after-before < answered+steady.answered {
 		err = fmt.Errorf("%d mails were sent, they say, and the sink got %d", answered+steady.answered, after-before)
 	}
 	return s, err
-}
-
-func write(path string, r report) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
 }

@@ -2,34 +2,24 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // TestMain is the SMTP sink when the benchmark starts this program again.
-func TestMain(m *testing.M) {
-	if os.Getenv(sinkVariable) == "" {
-		os.Exit(m.Run())
-	}
-	if err := serveSink(context.Background(), os.Stdin, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func TestMain(m *testing.M) { program.TestMain(m) }
 
 // TestRun measures hardly anything, so that the benchmark works on the day it is wanted.
 func TestRun(t *testing.T) {
@@ -83,9 +73,9 @@ func TestRows(t *testing.T) {
 	want := row{
 		Section: sectionRate, Name: "/send", Target: 8,
 		Sides: [sides]*series{
-			{Median: 2, Min: 1, Max: 4, Values: []float64{2, 1, 4}, Ratio: 1},
-			{Median: 20, Min: 10, Max: 30, Values: []float64{20, 10, 30}, Ratio: 10},
-			{Median: 2, Min: 1, Max: 3, Values: []float64{3, 1, 2}, Ratio: 1},
+			{measure.Series{Median: 2, Min: 1, Max: 4, Values: []float64{2, 1, 4}}, 1},
+			{measure.Series{Median: 20, Min: 10, Max: 30, Values: []float64{20, 10, 30}}, 10},
+			{measure.Series{Median: 2, Min: 1, Max: 3, Values: []float64{3, 1, 2}}, 1},
 		},
 	}
 	if diff := cmp.Diff(want, table[0]); diff != "" {
@@ -147,33 +137,5 @@ func TestParse(t *testing.T) {
 		if _, err := parse(args, t.Output()); err == nil {
 			t.Errorf("%s: no error", name)
 		}
-	}
-}
-
-// TestSink talks as a client that sends commands together.
-func TestSink(t *testing.T) {
-	t.Parallel()
-	here, there := net.Pipe()
-	t.Cleanup(func() { _ = here.Close() })
-	done := make(chan struct{})
-	var mails atomic.Int64
-	go func() {
-		defer close(done)
-		sinkSession(there, &mails)
-		_ = there.Close()
-	}()
-	replies := make(chan string)
-	go func() {
-		var all bytes.Buffer
-		_, _ = all.ReadFrom(here)
-		replies <- all.String()
-	}()
-	_, err := here.Write([]byte("EHLO me\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n..\r\nText\r\n.\r\nQUIT\r\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-done
-	if got := <-replies; !strings.HasSuffix(got, "354 Go on\r\n250 2.0.0 Taken\r\n221 2.0.0 Bye\r\n") || mails.Load() != 1 {
-		t.Errorf("got %q, %d mails", got, mails.Load())
 	}
 }

@@ -1,34 +1,21 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"math"
-	"slices"
 	"strings"
-	"text/tabwriter"
+
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // report is the outcome of a run, as -json writes it.
 type report struct {
-	Machine machine `json:"machine"`
-	Rounds  int     `json:"rounds"`
-	Conns   int     `json:"conns"`
-	Worker  bool    `json:"worker"`
-	Rows    []row   `json:"rows"`
-}
-
-// machine says on what a run was made.
-type machine struct {
-	Cores int    `json:"cores"`
-	OS    string `json:"os"`
-	// Load is the load average of the minute before the run; empty where the system does not tell.
-	Load     string `json:"load,omitempty"`
-	Redis    string `json:"redis"`
-	Database string `json:"database"`
-	// FlushAtCommit is MariaDB's innodb_flush_log_at_trx_commit: 1 is as durable as it gets.
-	FlushAtCommit int `json:"flushAtCommit"`
+	Machine measure.Machine `json:"machine"`
+	Servers measure.Facts   `json:"servers"`
+	Rounds  int             `json:"rounds"`
+	Conns   int             `json:"conns"`
+	Worker  bool            `json:"worker"`
+	Rows    []row           `json:"rows"`
 }
 
 // row is one number of all sides.
@@ -43,19 +30,9 @@ type row struct {
 
 // series is one number over all rounds. Ratio is its median to that of the peer.
 type series struct {
-	Median float64   `json:"median"`
-	Min    float64   `json:"min"`
-	Max    float64   `json:"max"`
-	Values []float64 `json:"values"`
-	Ratio  float64   `json:"ratio,omitempty"`
-}
+	measure.Series
 
-// quantile of sorted values: the smallest that at least this share is not above.
-func quantile(sorted []float64, share float64) float64 {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[max(int(math.Ceil(share*float64(len(sorted)))), 1)-1]
+	Ratio float64 `json:"ratio,omitempty"`
 }
 
 const (
@@ -69,12 +46,7 @@ func rows(chosen []endpoint, all found) (table []row) {
 	add := func(section, name string, e endpoint, target float64, number func(sample) float64) {
 		r := row{Section: section, Name: e.path + name, Target: target, AtMost: section == sectionLatency}
 		for side, samples := range all[e.path] {
-			s := &series{}
-			for _, one := range samples {
-				s.Values = append(s.Values, number(one))
-			}
-			sorted := slices.Sorted(slices.Values(s.Values))
-			s.Median, s.Min, s.Max = quantile(sorted, 0.5), sorted[0], sorted[len(sorted)-1]
+			s := &series{Series: measure.Of(samples, number)}
 			r.Sides[side] = s
 			if peers := r.Sides[python].Median; peers > 0 {
 				s.Ratio = s.Median / peers
@@ -106,56 +78,33 @@ func (r row) met(side side) bool {
 
 // print writes the report for people.
 func (r report) print(out io.Writer) error {
-	m := r.Machine
-	fmt.Fprintf(out, "\nMariaDB %s (flush at commit: %d); Redis %s; %s, %d cores", m.Database, m.FlushAtCommit, m.Redis, m.OS, m.Cores)
-	if m.Load != "" {
-		fmt.Fprintf(out, ", load %s before", m.Load)
-	}
 	beside := "none"
 	if r.Worker {
 		beside = "one"
 	}
-	fmt.Fprintf(out, "\n%d rounds, taking turns: median (lowest–highest). %d connections. Beside Cartero's facade: %s of its workers.\n\n",
-		r.Rounds, r.Conns, beside)
-	var table bytes.Buffer
-	tab := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tab, "\tPython\tCartero, SQLite\tratio\tCartero, MariaDB\tratio\ttarget\t")
+	fmt.Fprintf(out, "\n%s; %s\n%d rounds, taking turns: median (lowest–highest). %d connections. Beside Cartero's facade: %s of its workers.\n\n",
+		r.Servers, r.Machine, r.Rounds, r.Conns, beside)
+	table := measure.NewTable("", "Python", "Cartero, SQLite", "ratio", "Cartero, MariaDB", "ratio", "target", "")
 	section := ""
 	for _, row := range r.Rows {
 		if row.Section != section {
 			section = row.Section
-			fmt.Fprintf(tab, "%s\t\t\t\t\t\t\t\n", section)
+			table.Section(section)
 		}
-		row.print(tab)
+		table.Row(row.cells()...)
 	}
-	if err := tab.Flush(); err != nil {
-		return err
-	}
-	// A title is no cell: it must not make the first column wide.
-	for line := range strings.Lines(table.String()) {
-		fmt.Fprintln(out, strings.TrimRight(line, " \n"))
-	}
-	return nil
+	return table.Print(out)
 }
 
-func (r row) print(tab io.Writer) {
-	text := func(s *series) string {
-		format := "%.3f (%.3f–%.3f)"
-		switch r.Section {
-		case sectionRate:
-			format = "%.0f (%.0f–%.0f)"
-		case sectionLatency:
-			format = "%.1f (%.1f–%.1f)"
-		}
-		return fmt.Sprintf(format, s.Median, s.Min, s.Max)
-	}
+func (r row) cells() []string {
+	digits := map[string]int{sectionRate: 0, sectionLatency: 1, sectionCPU: 3}[r.Section]
 	target, verdict := "", ""
 	if r.Target > 0 {
 		sign := "≥"
 		if r.AtMost {
 			sign = "≤"
 		}
-		target, verdict = fmt.Sprintf("%s %.1f", sign, r.Target), "met"
+		target, verdict = fmt.Sprintf("%s %.1f", sign, r.Target), measure.Verdict(true)
 		var missed []string
 		for _, s := range []side{onSQLite, onMariaDB} {
 			if !r.met(s) {
@@ -163,10 +112,12 @@ func (r row) print(tab io.Writer) {
 			}
 		}
 		if len(missed) > 0 {
-			verdict = "NOT MET: " + strings.Join(missed, ", ")
+			verdict = measure.Verdict(false) + ": " + strings.Join(missed, ", ")
 		}
 	}
 	sqlite, mariadb := r.Sides[onSQLite], r.Sides[onMariaDB]
-	fmt.Fprintf(tab, "  %s\t%s\t%s\t%.2f\t%s\t%.2f\t%s\t%s\n",
-		r.Name, text(r.Sides[python]), text(sqlite), sqlite.Ratio, text(mariadb), mariadb.Ratio, target, verdict)
+	return []string{
+		r.Name, r.Sides[python].Text(digits), sqlite.Text(digits), fmt.Sprintf("%.2f", sqlite.Ratio),
+		mariadb.Text(digits), fmt.Sprintf("%.2f", mariadb.Ratio), target, verdict,
+	}
 }

@@ -1,27 +1,22 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"github.com/google/uuid"
 
-	redisconn "github.com/cartero-mail/cartero/internal/queue/conn"
 	"github.com/cartero-mail/cartero/test/bench/facade/peer"
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // side is whose service runs, and on what.
@@ -56,7 +51,7 @@ func (b *bench) start(ctx context.Context, s side) (_ *service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	host, port, err := net.SplitHostPort(b.sink.address)
+	host, port, err := net.SplitHostPort(b.sink.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -92,26 +87,26 @@ func (b *bench) startCartero(ctx context.Context, s side, dir string, env map[st
 	}()
 	clean := context.WithoutCancel(ctx) // an interrupt is no reason to leave anything behind
 	undo = append(undo, func() error { return os.RemoveAll(dir) })
-	running := &service{stop: stop, behind: []int{b.redisPID}}
+	running := &service{stop: stop, behind: []int{b.servers.RedisPID}}
 	prefix := "bench-" + uuid.NewString()[:8]
-	undo = append(undo, func() error { return b.forget(clean, prefix) })
-	env["REDIS_URL"], env["BULL_PREFIX"], env["METRICS_BIND_ADDRESS"] = b.redisURL, prefix, "0"
+	undo = append(undo, func() error { return measure.Forget(clean, b.servers.Redis, prefix) })
+	env["REDIS_URL"], env["BULL_PREFIX"], env["METRICS_BIND_ADDRESS"] = b.servers.RedisURL, prefix, "0"
 	env["FACADE_MAX_IN_FLIGHT"] = strconv.Itoa(b.settings.conns + 1) // one more asks whether it is there
 	env["SERVICE_HOST"], env["SERVICE_PORT"], env["HEALTH_PROBE_BIND_ADDRESS"] = "127.0.0.1", "0", "0"
 	if env["DATABASE_URL"] = "sqlite://" + filepath.Join(dir, "cartero.db"); s == onMariaDB {
 		var drop func() error
-		if env["DATABASE_URL"], drop, err = b.createDatabase(ctx); err != nil {
+		if _, env["DATABASE_URL"], drop, err = b.servers.NewDatabase(ctx); err != nil {
 			return nil, err
 		}
 		undo = append(undo, drop)
-		running.behind = append(running.behind, b.databasePID)
+		running.behind = append(running.behind, b.servers.DatabasePID)
 	}
 	env["WORKER_JOURNAL_DIR"] = filepath.Join(dir, "facade")
 	cmd, output, err := b.launch(dir, "facade", env)
 	if err != nil {
 		return nil, err
 	}
-	undo = append(undo, func() error { return end(cmd) })
+	undo = append(undo, func() error { return measure.End(cmd) })
 	if running.address, err = awaitListening(ctx, output); err != nil {
 		return nil, err
 	}
@@ -125,57 +120,23 @@ func (b *bench) startCartero(ctx context.Context, s side, dir string, env map[st
 		if err != nil {
 			return nil, err
 		}
-		undo = append(undo, func() error { return end(worker) })
+		undo = append(undo, func() error { return measure.End(worker) })
 		running.behind = append(running.behind, worker.Process.Pid)
 	}
 	return running, nil
 }
 
 // launch starts a command of cartero with env alone as its settings.
-func (b *bench) launch(dir, command string, env map[string]string) (cmd *exec.Cmd, output string, err error) {
-	file, err := os.Create(filepath.Join(dir, command+".log"))
-	if err != nil {
-		return nil, "", err
-	}
-	defer func() { _ = file.Close() }() // the process has its own
-	cmd = exec.Command(b.settings.cartero, command)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, file, file
-	for name, value := range env {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, "", fmt.Errorf("starting cartero %s: %w", command, err)
-	}
-	return cmd, file.Name(), nil
-}
-
-// end asks a process to stop, and after some seconds no more.
-func end(cmd *exec.Cmd) error {
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	timer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	_ = cmd.Wait() // what it was asked for is over
-	return nil
+func (b *bench) launch(dir, command string, env map[string]string) (cmd *exec.Cmd, log string, err error) {
+	log = filepath.Join(dir, command+".log")
+	cmd = exec.Command(b.settings.Cartero, command)
+	cmd.Dir = dir
+	return cmd, log, measure.Start(cmd, log, env)
 }
 
 // poll asks every few ms until done, or the time is over.
 func poll(ctx context.Context, what string, done func(context.Context) (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		if ok, err := done(ctx); ok || err != nil {
-			return err
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting until %s: %w", what, context.Cause(ctx))
-		}
-	}
+	return measure.Poll(ctx, what, 20*time.Millisecond, startTime, done)
 }
 
 // awaitListening reads the address from the log.
@@ -212,100 +173,4 @@ func (b *bench) awaitOpen(ctx context.Context, address string) error {
 		status, err := c.ask(request(sendAsync.path, "{}"))
 		return status == 422, err
 	})
-}
-
-// createDatabase makes a database of its own on the server of -database.
-func (b *bench) createDatabase(ctx context.Context) (of string, drop func() error, err error) {
-	server, err := url.Parse(b.settings.database)
-	if err != nil {
-		return "", nil, errors.New("-database is not a URL")
-	}
-	name := "cartero_bench_" + uuid.NewString()[:8]
-	if _, err := b.admin.ExecContext(ctx, "CREATE DATABASE `"+name+"`"); err != nil {
-		return "", nil, fmt.Errorf("making a database: %w", err)
-	}
-	server.Path = "/" + name
-	return server.String(), func() error {
-		_, err := b.admin.ExecContext(context.WithoutCancel(ctx), "DROP DATABASE `"+name+"`")
-		return err
-	}, nil
-}
-
-// openServers connects to MariaDB and Redis and finds their processes.
-func (b *bench) openServers(ctx context.Context) error {
-	server, err := url.Parse(b.settings.database)
-	if err != nil || server.Scheme != "mysql" {
-		return errors.New("-database is no mysql:// URL")
-	}
-	config := mysql.NewConfig()
-	config.User = server.User.Username()
-	config.Passwd, _ = server.User.Password()
-	config.Net, config.Addr = "tcp", server.Host
-	if b.admin, err = sql.Open("mysql", config.FormatDSN()); err != nil {
-		return err
-	}
-	var file string
-	row := b.admin.QueryRowContext(ctx, "SELECT @@version, @@pid_file, @@innodb_flush_log_at_trx_commit")
-	if err := row.Scan(&b.machine.Database, &file, &b.machine.FlushAtCommit); err != nil {
-		return fmt.Errorf("asking MariaDB: %w", err)
-	}
-	if text, err := os.ReadFile(file); err == nil { // on another machine it is not to be measured
-		b.databasePID, _ = strconv.Atoi(strings.TrimSpace(string(text)))
-	}
-	if b.redis, err = redisconn.Open(b.redisURL); err != nil {
-		return err
-	}
-	info, err := b.redis.Info(ctx, "server").Result()
-	if err != nil {
-		return fmt.Errorf("asking Redis: %w", err)
-	}
-	for lines := bufio.NewScanner(strings.NewReader(info)); lines.Scan(); {
-		name, value, _ := strings.Cut(lines.Text(), ":")
-		switch name {
-		case "redis_version":
-			b.machine.Redis = value
-		case "process_id":
-			b.redisPID, _ = strconv.Atoi(value)
-		}
-	}
-	return nil
-}
-
-// forget deletes the keys with a prefix.
-func (b *bench) forget(ctx context.Context, prefix string) error {
-	var cursor uint64
-	for {
-		keys, next, err := b.redis.Scan(ctx, cursor, prefix+":*", 5000).Result()
-		if err != nil {
-			return err
-		}
-		if len(keys) > 0 {
-			if err := b.redis.Unlink(ctx, keys...).Err(); err != nil {
-				return err
-			}
-		}
-		if cursor = next; cursor == 0 {
-			return nil
-		}
-	}
-}
-
-// cpu is the processor time of processes so far, in seconds; those that are not to be found count for nothing.
-func cpu(pids ...int) (seconds float64) {
-	const ticks = 100 // a second: USER_HZ is that on all of Linux's common architectures
-	for _, pid := range pids {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		_, rest, _ := strings.Cut(string(text), ") ") // behind the name
-		fields := strings.Fields(rest)
-		for _, i := range []int{11, 12} { // utime, stime
-			if i < len(fields) {
-				n, _ := strconv.Atoi(fields[i])
-				seconds += float64(n) / ticks
-			}
-		}
-	}
-	return seconds
 }

@@ -79,10 +79,7 @@ func (c *Child) Await(reply any) error {
 	var failure struct {
 		Error string `json:"error"`
 	}
-	if err := json.Unmarshal(c.lines.Bytes(), &failure); err != nil {
-		return fmt.Errorf("reading what %s answered: %w", c.Name, err)
-	}
-	if failure.Error != "" {
+	if json.Unmarshal(c.lines.Bytes(), &failure) == nil && failure.Error != "" { // an answer may be no object
 		return fmt.Errorf("%s: %s", c.Name, failure.Error)
 	}
 	if reply == nil {
@@ -112,6 +109,9 @@ func (c *Child) Kill() {
 		_ = c.cmd.Wait()
 	}
 }
+
+// Interrupt kills the process, whatever it does; Close must still be called.
+func (c *Child) Interrupt() { _ = c.cmd.Process.Kill() }
 
 // Answer is the other side of Ask: it answers each request on in until that ends.
 func Answer[Request any](in io.Reader, out io.Writer, do func(Request) (any, error)) error {

@@ -53,6 +53,13 @@ func (f *Flags) Servers(database bool) *Flags {
 	return f
 }
 
+// MaybeServers adds -redis and -database for a benchmark of which a part does without.
+func (f *Flags) MaybeServers() *Flags {
+	f.Servers(true)
+	f.needsRedis, f.needsDatabase = false, false
+	return f
+}
+
 // Repeated adds -rounds.
 func (f *Flags) Repeated(rounds int) *Flags {
 	f.IntVar(&f.Rounds, "rounds", rounds, "how often each is measured: an odd number")
@@ -83,7 +90,7 @@ func (f *Flags) Parse(args []string) error {
 	if f.Only, err = regexp.Compile(f.only); err != nil {
 		return fmt.Errorf("-run: %w", err)
 	}
-	if f.built { // it may be started in another directory
+	if f.built && f.Cartero != "" { // it may be started in another directory
 		if f.Cartero, err = filepath.Abs(f.Cartero); err != nil {
 			return fmt.Errorf("-cartero: %w", err)
 		}

@@ -61,6 +61,10 @@ type account struct {
 	slots                    [slots]atomic.Uint32
 }
 
+func newAccount(from, recipients int) *account {
+	return &account{begin: time.Now(), from: from, recipients: make([]atomic.Uint32, recipients)}
+}
+
 func (a *account) mail(recipient []byte, octets int) {
 	a.mails.Add(1)
 	a.octets.Add(int64(octets))
@@ -107,7 +111,7 @@ func (a *account) report() Ledger {
 // ServeSink is a process that is a sink, and keeps account of the recipients.
 func ServeSink(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	var current atomic.Pointer[account]
-	current.Store(&account{begin: time.Now()})
+	current.Store(newAccount(0, 0))
 	s := &Sink{OnMail: func(recipient []byte, octets int) { current.Load().mail(recipient, octets) }}
 	if err := s.Listen(ctx); err != nil {
 		return err
@@ -119,7 +123,7 @@ func ServeSink(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 			return Ledger{Address: s.Addr()}, nil
 		case "expect":
 			s.SetRoundTrip(time.Duration(r.RoundTrip))
-			current.Store(&account{begin: time.Now(), from: r.From, recipients: make([]atomic.Uint32, r.Expect)})
+			current.Store(newAccount(r.From, r.Expect))
 			return Ledger{}, nil
 		case "count":
 			return Ledger{Mails: int(current.Load().mails.Load())}, nil

@@ -2,19 +2,20 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"os"
-	"os/exec"
-	"strconv"
-	"strings"
+
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
-// childVariable names the job of a child: what is measured of a process has a process of its own.
-const childVariable = "CARTERO_BENCH_CHILD"
+// What is measured of a process has a process of its own.
+const (
+	readChild = "read"
+	loadChild = "load"
+)
 
-// order is what a child is told in its environment.
+// order is what a child is asked.
 type order struct {
 	File     string `json:"file,omitempty"`     // the list
 	URL      string `json:"url,omitempty"`      // the same list
@@ -37,84 +38,27 @@ type outcome struct {
 	Rows int64 `json:"rows"`
 }
 
-// orderVariable holds the order, as JSON.
-const orderVariable = "CARTERO_BENCH_ORDER"
-
-// inChild runs a job in a process of its own.
-func inChild(ctx context.Context, job string, o order, env ...string) (outcome, error) {
-	var result outcome
-	self, err := os.Executable()
+// inChild has a process of its own do one thing.
+func inChild(ctx context.Context, name string, o order, env ...string) (result outcome, err error) {
+	child, err := measure.StartSelf(name, env...)
 	if err != nil {
 		return result, err
 	}
-	text, err := json.Marshal(o)
-	if err != nil {
-		return result, err
-	}
-	command := exec.CommandContext(ctx, self)
-	command.Env = append(os.Environ(), append(env, childVariable+"="+job, orderVariable+"="+string(text))...)
-	command.Stderr = os.Stderr
-	answer, err := command.Output()
-	if err != nil {
-		return result, fmt.Errorf("child %s: %w", job, err)
-	}
-	if err := json.Unmarshal(answer, &result); err != nil {
-		return result, fmt.Errorf("child %s: %w", job, err)
-	}
-	return result, nil
+	stop := context.AfterFunc(ctx, child.Interrupt)
+	defer stop()
+	err = child.Ask(o, &result)
+	return result, errors.Join(err, child.Close())
 }
 
 // serveChild is the other side of inChild.
-func serveChild(ctx context.Context, job string, out io.Writer) error {
-	var o order
-	if err := json.Unmarshal([]byte(os.Getenv(orderVariable)), &o); err != nil {
-		return fmt.Errorf("reading the order: %w", err)
+func serveChild(do func(context.Context, order) (outcome, error)) func(context.Context, io.Reader, io.Writer) error {
+	return func(ctx context.Context, in io.Reader, out io.Writer) error {
+		return measure.Answer(in, out, func(o order) (any, error) { return do(ctx, o) })
 	}
-	do, ok := map[string]func(context.Context, order) (outcome, error){
-		"read": readList,
-		"load": loadList,
-	}[job]
-	if !ok {
-		return fmt.Errorf("unknown job %q", job)
-	}
-	result, err := do(ctx, o)
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(out).Encode(result)
 }
 
-// memory is memoryOf this process.
-func memory(name string) float64 { return memoryOf("self", name) }
-
-// memoryOf returns a number of a process's status in /proc, in MiB: VmRSS is what the process has, VmHWM what it had at most.
-func memoryOf(pid, name string) float64 {
-	text, err := os.ReadFile("/proc/" + pid + "/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, name+":"); ok {
-			kib, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return kib / 1024
-		}
-	}
-	return 0
-}
-
-// processorTime returns the seconds that a process used so far, by itself and in the kernel; 0 where the system does not
-// tell.
-func processorTime(pid string) float64 {
-	text, err := os.ReadFile("/proc/" + pid + "/stat")
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(text), ") ") // behind the program's name
-	fields := strings.Fields(rest)
-	const ticks = 100 // a second: the unit of /proc, whatever the kernel's own is
-	ticksOf := func(i int) float64 {
-		n, _ := strconv.ParseFloat(fields[i], 64)
-		return n / ticks
-	}
-	return ticksOf(11) + ticksOf(12)
+// peak is the most memory that this process had, in MiB.
+func peak() float64 {
+	_, most := measure.Memory(os.Getpid())
+	return most
 }

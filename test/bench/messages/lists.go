@@ -11,15 +11,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-
 	"github.com/cartero-mail/cartero/internal/store"
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // What is meant: a list is read in 5 s on one core with 100 MiB; written, sealed and rung in 1.7 times what the server
@@ -32,7 +30,7 @@ const (
 // measureLists takes turns: each round reads the list, loads it, has the server load the same rows from a file, and applies a
 // campaign of it.
 func measureLists(ctx context.Context, s settings, progress io.Writer) (table []row, err error) {
-	if s.redis == "" || s.database == "" {
+	if s.Redis == "" || s.Database == "" {
 		return nil, errors.New("no Redis or no MariaDB: run `make bench-messages`, which starts them, or say -redis and -database")
 	}
 	dir, err := os.MkdirTemp("", "bench-lists-")
@@ -46,24 +44,29 @@ func measureLists(ctx context.Context, s settings, progress io.Writer) (table []
 	}
 	site, authority := serveList(list)
 	defer site.Close()
+	servers, err := measure.OpenServers(ctx, s.Database, s.Redis)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, servers.Close()) }()
 	var stage *stage
-	if s.cartero != "" {
-		if stage, err = newStage(ctx, s, dir, site.URL+"/list.csv", authority); err != nil {
+	if s.Cartero != "" {
+		if stage, err = newStage(ctx, s, servers, dir, site.URL+"/list.csv", authority); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, stage.close()) }()
 	}
 	values := map[string][]float64{}
 	add := func(name string, value float64) { values[name] = append(values[name], value) }
-	for round := range s.rounds {
-		fmt.Fprintf(progress, "lists: round %d of %d\n", round+1, s.rounds)
-		read, err := inChild(ctx, "read", order{File: list}, "GOMAXPROCS=1")
+	for round := range s.Rounds {
+		fmt.Fprintf(progress, "lists: round %d of %d\n", round+1, s.Rounds)
+		read, err := inChild(ctx, readChild, order{File: list}, "GOMAXPROCS=1")
 		if err != nil {
 			return nil, err
 		}
 		add("read", read.Seconds["read"])
 		add("read memory", read.Grown)
-		bare, err := oneLoad(ctx, s, order{URL: site.URL + "/list.csv", CA: authority, Redis: s.redis}, dir, add)
+		bare, err := oneLoad(ctx, servers, order{URL: site.URL + "/list.csv", CA: authority, Redis: s.Redis}, dir, add)
 		if err == nil && stage != nil {
 			err = stage.oneCampaign(ctx, bare, add)
 		}
@@ -97,7 +100,7 @@ func pipelineRows(s settings, values map[string][]float64) []row {
 
 // campaignRows are those of the operator itself.
 func campaignRows(s settings, values map[string][]float64) []row {
-	if s.cartero == "" {
+	if s.Cartero == "" {
 		return nil
 	}
 	return []row{
@@ -111,20 +114,21 @@ func campaignRows(s settings, values map[string][]float64) []row {
 }
 
 // oneLoad measures both ways once, each on a database of its own. It returns the seconds of LOAD DATA.
-func oneLoad(ctx context.Context, s settings, o order, dir string, add func(name string, value float64)) (float64, error) {
-	db, err := newDatabase(ctx, s.database)
+func oneLoad(
+	ctx context.Context, servers *measure.Servers, o order, dir string, add func(name string, value float64),
+) (seconds float64, err error) {
+	db, err := newDatabase(ctx, servers)
 	if err != nil {
 		return 0, err
 	}
-	defer db.drop(ctx)
+	defer func() { err = errors.Join(err, db.drop()) }()
 	o.Database, o.Queue = db.url, "bench-"+strings.ToLower(rand.Text())
-	server := db.server(ctx)
-	before := processorTime(server)
-	loaded, err := inChild(ctx, "load", o)
+	before := measure.CPU(servers.DatabasePID)
+	loaded, err := inChild(ctx, loadChild, o)
 	if err != nil {
 		return 0, err
 	}
-	add("server cpu", processorTime(server)-before)
+	add("server cpu", measure.CPU(servers.DatabasePID)-before)
 	dump := filepath.Join(dir, "rows.tsv")
 	rows, err := db.dump(ctx, dump)
 	if err != nil {
@@ -134,17 +138,17 @@ func oneLoad(ctx context.Context, s settings, o order, dir string, add func(name
 		return 0, fmt.Errorf("%d recipients are in the database, %d were loaded", rows, loaded.Rows)
 	}
 
-	bare, err := newDatabase(ctx, s.database)
+	bare, err := newDatabase(ctx, servers)
 	if err != nil {
 		return 0, err
 	}
-	defer bare.drop(ctx)
-	before = processorTime(server)
-	seconds, err := bare.loadData(ctx, db.name, dump)
+	defer func() { err = errors.Join(err, bare.drop()) }()
+	before = measure.CPU(servers.DatabasePID)
+	seconds, err = bare.loadData(ctx, db.name, dump)
 	if err != nil {
 		return 0, err
 	}
-	add("bare server cpu", processorTime(server)-before)
+	add("bare server cpu", measure.CPU(servers.DatabasePID)-before)
 	total := 0.0
 	for step, took := range loaded.Seconds {
 		add(step, took)
@@ -183,55 +187,31 @@ func writeList(name string, n int) (err error) {
 type database struct {
 	name, url string
 	pool      *sql.DB
+	drop      func() error
 }
 
-func newDatabase(ctx context.Context, server string) (*database, error) {
-	u, err := url.Parse(server)
+func newDatabase(ctx context.Context, servers *measure.Servers) (db *database, err error) {
+	db = &database{}
+	name, url, drop, err := servers.NewDatabase(ctx)
 	if err != nil {
-		return nil, errors.New("-database is no URL")
+		return nil, err
 	}
-	config := mysql.NewConfig()
-	config.User = u.User.Username()
-	config.Passwd, _ = u.User.Password()
-	config.Net, config.Addr = "tcp", u.Host
+	db.name, db.url, db.drop = name, url, drop
+	config := servers.Config(name)
 	config.AllowAllFiles = true
 	config.Params = map[string]string{"foreign_key_checks": "1"}
-	name := "bench_" + strings.ToLower(rand.Text())
-	admin, err := sql.Open("mysql", config.FormatDSN())
-	if err != nil {
-		return nil, err
-	}
-	defer admin.Close()
-	if _, err := admin.ExecContext(ctx, "CREATE DATABASE `"+name+"` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"); err != nil {
-		return nil, err
-	}
-	config.DBName = name
-	db := &database{name: name}
 	if db.pool, err = sql.Open("mysql", config.FormatDSN()); err != nil {
-		return nil, err
+		return nil, errors.Join(err, drop())
 	}
-	u.Path = "/" + name
-	db.url = u.String()
+	db.drop = func() error { return errors.Join(db.pool.Close(), drop()) }
 	s, err := store.Open(ctx, db.url)
+	if err == nil {
+		err = errors.Join(s.Migrate(ctx), s.Close())
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, db.drop())
 	}
-	return db, errors.Join(s.Migrate(ctx), s.Close())
-}
-
-// server is the process id of the server, where that is on this machine.
-func (d *database) server(ctx context.Context) string {
-	var file string
-	if err := d.pool.QueryRowContext(ctx, "SELECT @@pid_file").Scan(&file); err != nil {
-		return ""
-	}
-	pid, _ := os.ReadFile(file)
-	return strings.TrimSpace(string(pid))
-}
-
-func (d *database) drop(ctx context.Context) {
-	_, _ = d.pool.ExecContext(context.WithoutCancel(ctx), "DROP DATABASE `"+d.name+"`")
-	_ = d.pool.Close()
+	return db, nil
 }
 
 // columns are those of a new recipient.

@@ -18,6 +18,7 @@ import (
 	"github.com/cartero-mail/cartero/internal/queue/bull"
 	"github.com/cartero-mail/cartero/internal/recipients"
 	"github.com/cartero-mail/cartero/internal/store"
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // readList reads a list from a file to its end.
@@ -34,14 +35,15 @@ func readList(ctx context.Context, o order) (outcome, error) {
 		return outcome{}, err
 	}
 	return outcome{
-		Seconds: map[string]float64{"read": time.Since(begin).Seconds()}, Grown: memory("VmHWM") - before, Rows: rows,
+		Seconds: map[string]float64{"read": time.Since(begin).Seconds()}, Grown: peak() - before, Rows: rows,
 	}, nil
 }
 
 // baseline is the memory that the process has before it does anything of interest.
 func baseline() float64 {
 	debug.FreeOSMemory()
-	return memory("VmRSS")
+	now, _ := measure.Memory(os.Getpid())
+	return now
 }
 
 func drain(ctx context.Context, list *recipients.List) (int64, error) {
@@ -94,7 +96,7 @@ func loadList(ctx context.Context, o order) (result outcome, err error) {
 	clock.done("ring")
 	clock.seconds["seal"] = ledger.seal.Seconds()
 	clock.seconds["write"] -= ledger.seal.Seconds()
-	return outcome{Seconds: clock.seconds, Rows: record.Totals.Recipients, Grown: memory("VmHWM") - before, CPU: processorTime("self")}, nil
+	return outcome{Seconds: clock.seconds, Rows: record.Totals.Recipients, Grown: peak() - before, CPU: measure.CPU(os.Getpid())}, nil
 }
 
 // clock measures steps that come one after another.

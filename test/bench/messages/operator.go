@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +23,7 @@ import (
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/devstack"
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // patience bounds a wait for something that should come, glance is how often it is looked for.
@@ -35,6 +35,7 @@ const (
 // stage has what the operator's own process needs beside a database of its own.
 type stage struct {
 	settings settings
+	servers  *measure.Servers
 	dir      string
 	site     string // URL of the list
 	caFile   string
@@ -45,12 +46,12 @@ type stage struct {
 }
 
 // newStage starts an API server.
-func newStage(ctx context.Context, s settings, dir, site, authority string) (*stage, error) {
-	g := &stage{settings: s, dir: dir, site: site, caFile: filepath.Join(dir, "ca.pem")}
+func newStage(ctx context.Context, s settings, servers *measure.Servers, dir, site, authority string) (*stage, error) {
+	g := &stage{settings: s, servers: servers, dir: dir, site: site, caFile: filepath.Join(dir, "ca.pem")}
 	if err := os.WriteFile(g.caFile, []byte(authority), 0o600); err != nil {
 		return nil, err
 	}
-	options, err := redis.ParseURL(s.redis)
+	options, err := redis.ParseURL(s.Redis)
 	if err != nil {
 		return nil, errors.New("-redis is no URL of a Redis")
 	}
@@ -84,11 +85,11 @@ func (g *stage) close() error {
 func (g *stage) oneCampaign(ctx context.Context, bare float64, add func(name string, value float64)) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	db, err := newDatabase(ctx, g.settings.database)
+	db, err := newDatabase(ctx, g.servers)
 	if err != nil {
 		return err
 	}
-	defer db.drop(ctx)
+	defer func() { err = errors.Join(err, db.drop()) }()
 	queue := "bench-" + strings.ToLower(rand.Text())
 	operator, err := g.start(ctx, db.url, queue)
 	if err != nil {
@@ -98,8 +99,8 @@ func (g *stage) oneCampaign(ctx context.Context, bare float64, add func(name str
 	if err := operator.await(ctx); err != nil {
 		return err
 	}
-	before, server := operator.memory("VmRSS"), db.server(ctx)
-	cpu, serverCPU := processorTime(operator.pid()), processorTime(server)
+	before, _ := measure.Memory(operator.pid())
+	cpu, serverCPU := measure.CPU(operator.pid()), measure.CPU(g.servers.DatabasePID)
 
 	g.applied++
 	object := &v1alpha1.EmailCampaign{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprintf("list-%d", g.applied)}}
@@ -129,9 +130,10 @@ func (g *stage) oneCampaign(ctx context.Context, bare float64, add func(name str
 	add("campaign", rung)
 	add("campaign ratio", rung/bare)
 	add("campaign told", time.Since(begin).Seconds())
-	add("campaign memory", operator.memory("VmHWM")-before)
-	add("campaign cpu", processorTime(operator.pid())-cpu)
-	add("campaign server cpu", processorTime(server)-serverCPU)
+	_, most := measure.Memory(operator.pid())
+	add("campaign memory", most-before)
+	add("campaign cpu", measure.CPU(operator.pid())-cpu)
+	add("campaign server cpu", measure.CPU(g.servers.DatabasePID)-serverCPU)
 	return nil
 }
 
@@ -183,11 +185,11 @@ func (g *stage) start(ctx context.Context, database, queue string) (*operatorPro
 		return nil, err
 	}
 	defer log.Close()
-	p.command = exec.CommandContext(ctx, g.settings.cartero, "operator")
+	p.command = exec.CommandContext(ctx, g.settings.Cartero, "operator")
 	p.command.Stdout, p.command.Stderr = log, log
 	p.command.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir, "TMPDIR=" + g.dir, "KUBECONFIG=" + g.plane.Kubeconfig, "LEADER_ELECT=false",
-		"DATABASE_URL=" + database, "REDIS_URL=" + g.settings.redis, "QUEUE_NAME_EMAIL=" + queue, "SMTP_FROM=news@bench.example",
+		"DATABASE_URL=" + database, "REDIS_URL=" + g.settings.Redis, "QUEUE_NAME_EMAIL=" + queue, "SMTP_FROM=news@bench.example",
 		"FETCH_ALLOW_HOSTS=" + site.Hostname(), "FETCH_ALLOW_PORTS=" + site.Port(), "FETCH_CA_FILE=" + g.caFile,
 		"METRICS_BIND_ADDRESS=0", "HEALTH_PROBE_BIND_ADDRESS=" + address, "LOG_LEVEL=warn",
 	}
@@ -213,9 +215,7 @@ func (p *operatorProcess) await(ctx context.Context) error {
 	return nil
 }
 
-func (p *operatorProcess) pid() string { return strconv.Itoa(p.command.Process.Pid) }
-
-func (p *operatorProcess) memory(name string) float64 { return memoryOf(p.pid(), name) }
+func (p *operatorProcess) pid() int { return p.command.Process.Pid }
 
 func (p *operatorProcess) stop() error {
 	return errors.Join(p.command.Process.Signal(syscall.SIGTERM), p.command.Wait())

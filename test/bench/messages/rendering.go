@@ -66,8 +66,8 @@ func measureRendering(ctx context.Context, s settings, progress io.Writer) ([]ro
 		recipients[i] = variables(i)
 	}
 	times, allocations := make([][]float64, len(all)), make([][]float64, len(all))
-	for round := range s.rounds {
-		fmt.Fprintf(progress, "rendering: round %d of %d\n", round+1, s.rounds)
+	for round := range s.Rounds {
+		fmt.Fprintf(progress, "rendering: round %d of %d\n", round+1, s.Rounds)
 		for i, one := range all {
 			if err := ctx.Err(); err != nil {
 				return nil, err
@@ -86,7 +86,7 @@ func measureRendering(ctx context.Context, s settings, progress io.Writer) ([]ro
 			newRow(one.name+": allocations", "a mail", one.allocations, allocations[i]))
 	}
 	for i := 1; i < len(all); i++ {
-		ratios := make([]float64, s.rounds)
+		ratios := make([]float64, s.Rounds)
 		for round := range ratios {
 			ratios[round] = times[i][round] / times[0][round]
 		}

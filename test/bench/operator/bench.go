@@ -82,7 +82,7 @@ func newBench(ctx context.Context, s settings, progress io.Writer) (b *bench, er
 	if b.sink, err = newSink(ctx); err != nil {
 		return nil, err
 	}
-	b.stops = append(b.stops, b.sink.listener.Close)
+	b.stops = append(b.stops, b.sink.Close)
 	return b, b.startParts(ctx)
 }
 
@@ -92,7 +92,7 @@ func (b *bench) startParts(ctx context.Context) error {
 	if b.operator, err = b.startOperator(ctx); err != nil {
 		return err
 	}
-	host, port, err := net.SplitHostPort(b.sink.listener.Addr().String())
+	host, port, err := net.SplitHostPort(b.sink.Addr())
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func freeAddress(ctx context.Context) (string, error) {
 
 func (b *bench) env(more map[string]string) map[string]string {
 	env := map[string]string{
-		"DATABASE_URL": b.settings.database, "REDIS_URL": b.settings.redis, "SMTP_FROM": "news@bench.example",
+		"DATABASE_URL": b.settings.Database, "REDIS_URL": b.settings.Redis, "SMTP_FROM": "news@bench.example",
 		"METRICS_BIND_ADDRESS": "0", "HEALTH_PROBE_BIND_ADDRESS": "0", "LOG_LEVEL": "warn",
 	}
 	maps.Copy(env, more)

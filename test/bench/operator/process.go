@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // process is a part of cartero.
@@ -28,21 +28,9 @@ type process struct {
 // start starts a part, whose log is a file in the directory.
 func (b *bench) start(ctx context.Context, name string, env map[string]string) (*process, error) {
 	p := &process{log: filepath.Join(b.directory, name+".log")}
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = log.Close() }()
-	p.command = exec.CommandContext(ctx, b.settings.cartero, name)
-	p.command.Stdout, p.command.Stderr = log, log
+	p.command = exec.CommandContext(ctx, b.settings.Cartero, name)
 	p.command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + b.directory}
-	for key, value := range env {
-		p.command.Env = append(p.command.Env, key+"="+value)
-	}
-	if err := p.command.Start(); err != nil {
-		return nil, fmt.Errorf("starting cartero %s: %w", name, err)
-	}
-	return p, nil
+	return p, measure.Start(p.command, p.log, env)
 }
 
 func (p *process) stop() error {
@@ -56,32 +44,11 @@ func (p *process) stop() error {
 }
 
 // resident is what the process has of memory now and had at most, in MiB.
-func (p *process) resident() (now, most float64) {
-	for line := range strings.Lines(read("/proc/" + strconv.Itoa(p.command.Process.Pid) + "/status")) {
-		name, rest, _ := strings.Cut(line, ":")
-		if name != "VmRSS" && name != "VmHWM" {
-			continue
-		}
-		kib, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-		if name == "VmRSS" {
-			now = kib / 1024
-		} else {
-			most = kib / 1024
-		}
-	}
-	return now, most
-}
+func (p *process) resident() (now, most float64) { return measure.Memory(p.command.Process.Pid) }
 
 // processor is the processor time that the process has used.
 func (p *process) processor() time.Duration {
-	_, rest, _ := strings.Cut(read("/proc/"+strconv.Itoa(p.command.Process.Pid)+"/stat"), ") ") // behind the program's name
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	kernel, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+kernel) * 10 * time.Millisecond // the unit of /proc
+	return time.Duration(measure.CPU(p.command.Process.Pid) * float64(time.Second))
 }
 
 // scrape reads the metrics in the form that has native histograms.

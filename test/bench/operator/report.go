@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime"
-	"text/tabwriter"
 	"time"
+
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // report is what was measured.
@@ -33,38 +33,32 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 	return sorted[min(len(sorted)-1, len(sorted)*p/100)]
 }
 
-func (r report) print(out io.Writer, load string) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+func (r report) print(out io.Writer, machine measure.Machine) error {
+	table := measure.NewTable()
 	row := func(what, value, goal string, met bool) {
-		verdict := "met"
-		if !met {
-			verdict = "NOT MET"
+		verdict := ""
+		if goal != "" {
+			verdict = measure.Verdict(met)
 		}
-		if goal == "" {
-			verdict = ""
-		}
-		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", what, value, goal, verdict)
+		table.Row(what, value, goal, verdict)
 	}
-	fmt.Fprintf(out, "%d cores, %s, load before: %s\n", runtime.NumCPU(), runtime.GOOS+"/"+runtime.GOARCH, load)
-	fmt.Fprintf(table, "APPLY TO FIRST MAIL, IDLE (%d times)\n", len(r.FirstMail))
+	fmt.Fprintln(out, machine)
+	table.Section(fmt.Sprintf("APPLY TO FIRST MAIL, IDLE (%d times)", len(r.FirstMail)))
 	for _, p := range []int{50, 90} {
 		row(fmt.Sprintf("p%d", p), percentile(r.FirstMail, p).Round(time.Millisecond).String(), "", true)
 	}
 	p99 := percentile(r.FirstMail, 99)
 	row("p99", p99.Round(time.Millisecond).String(), "< 500ms", p99 < 500*time.Millisecond)
-	fmt.Fprintf(table, "%d CAMPAIGNS OF %d RECIPIENTS AT ONCE\n", r.Campaigns, r.Recipients)
+	table.Section(fmt.Sprintf("%d CAMPAIGNS OF %d RECIPIENTS AT ONCE", r.Campaigns, r.Recipients))
 	row("applied in", r.Applied.Round(100*time.Millisecond).String(), "", true)
 	row("all complete after", r.Ended.Round(100*time.Millisecond).String(), "", true)
 	row("longest wait for a reconcile", fmt.Sprintf("%.2gs", r.LongestWait), "≤ 5s", r.LongestWait <= 5)
 	row("processor time of the operator", r.OperatorCPU.Round(10*time.Millisecond).String(), "", true)
 	row("resident at most", fmt.Sprintf("%.0f MiB", r.Most), "", true)
-	fmt.Fprintf(table, "%d CAMPAIGNS THAT HAVE ENDED\n", r.Finished)
+	table.Section(fmt.Sprintf("%d CAMPAIGNS THAT HAVE ENDED", r.Finished))
 	row("resident, beyond the "+fmt.Sprintf("%.0f MiB with one", r.Base), fmt.Sprintf("%.0f MiB (at most %.0f)",
 		r.Resident-r.Base, r.MostAnew-r.Base), "< 80 MiB", r.Resident-r.Base < 80)
 	row("processor time of the start", r.StartCPU.Round(10*time.Millisecond).String(), "", true)
 	row("processor, idle", fmt.Sprintf("%.2f %% of a core", r.IdleCPU*100), "< 1 %", r.IdleCPU < 0.01)
-	if err := table.Flush(); err != nil {
-		return fmt.Errorf("printing: %w", err)
-	}
-	return nil
+	return table.Print(out)
 }

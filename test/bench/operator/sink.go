@@ -1,18 +1,18 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
-	"net"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // sink is an SMTP server that takes every mail at once, and remembers when the first one of each campaign came: a
 // campaign's recipients have a domain of their own.
 type sink struct {
-	listener net.Listener
+	measure.Sink
 
 	mu    sync.Mutex
 	mails int
@@ -21,21 +21,12 @@ type sink struct {
 }
 
 func newSink(ctx context.Context) (*sink, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
+	s := &sink{first: map[string]time.Time{}, came: make(chan string, 1<<16)}
+	s.OnMail = func(recipient []byte, _ int) {
+		_, domain, _ := bytes.Cut(recipient, []byte("@"))
+		s.mail(string(domain))
 	}
-	s := &sink{listener: listener, first: map[string]time.Time{}, came: make(chan string, 1<<16)}
-	go func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return // closed
-			}
-			go s.session(c)
-		}
-	}()
-	return s, nil
+	return s, s.Listen(ctx)
 }
 
 func (s *sink) count() int {
@@ -51,52 +42,5 @@ func (s *sink) mail(domain string) {
 	if _, known := s.first[domain]; !known {
 		s.first[domain] = time.Now()
 		s.came <- domain
-	}
-}
-
-func (s *sink) session(c net.Conn) {
-	defer func() { _ = c.Close() }()
-	reader, writer := bufio.NewReader(c), bufio.NewWriter(c)
-	say := func(text string) bool {
-		_, _ = writer.WriteString(text + "\r\n") // Flush tells
-		return reader.Buffered() > 0 || writer.Flush() == nil
-	}
-	domain := ""
-	for ok := say("220 sink.example ESMTP"); ok; {
-		line, err := reader.ReadString('\n')
-		if err != nil {
-			return
-		}
-		switch command := strings.ToUpper(line); {
-		case strings.HasPrefix(command, "EHLO"):
-			ok = say("250-sink.example\r\n250-8BITMIME\r\n250 PIPELINING")
-		case strings.HasPrefix(command, "RCPT"):
-			_, domain, _ = strings.Cut(line, "@")
-			domain, _, _ = strings.Cut(domain, ">")
-			ok = say("250 2.1.5 ok")
-		case strings.HasPrefix(command, "DATA"):
-			if ok = say("354 go on"); ok {
-				ok = body(reader) && say("250 2.0.0 taken")
-				s.mail(domain)
-			}
-		case strings.HasPrefix(command, "QUIT"):
-			say("221 2.0.0 bye")
-			return
-		default:
-			ok = say("250 2.0.0 ok")
-		}
-	}
-}
-
-// body reads up to the line that is a dot.
-func body(reader *bufio.Reader) bool {
-	for {
-		line, err := reader.ReadSlice('\n')
-		if err != nil {
-			return false
-		}
-		if len(line) == 3 && line[0] == '.' {
-			return true
-		}
 	}
 }

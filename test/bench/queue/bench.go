@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/queue/bull"
 	"github.com/cartero-mail/cartero/internal/queue/conn"
+	"github.com/cartero-mail/cartero/test/bench/measure"
 	"github.com/cartero-mail/cartero/test/nodejs"
 )
 
@@ -41,8 +41,8 @@ type samples map[string]*[2][]sample
 type bench struct {
 	client    redis.UniversalClient
 	prefix    string
-	producers [2]*child
-	consumers [2]*child
+	producers [2]*measure.Child
+	consumers [2]*measure.Child
 	versions  [2]string
 	queues    int // used so far: each measurement has a queue of its own
 	progress  io.Writer
@@ -64,20 +64,20 @@ func newBench(url, profile string, progress io.Writer) (_ *bench, err error) {
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	for _, role := range []string{"producer", "consumer"} {
 		node := exec.Command("node", "bench/queue.js")
 		node.Dir = dir
-		commands := [2]*exec.Cmd{node, exec.Command(self)}
+		self, err := measure.Self(oursChild)
+		if err != nil {
+			return nil, err
+		}
+		commands := [2]*exec.Cmd{node, self}
 		for _, side := range []side{peer, ours} {
-			env := []string{envChild + "=1", envRedis + "=" + url, envPrefix + "=" + b.prefix}
+			env := []string{envRedis + "=" + url, envPrefix + "=" + b.prefix}
 			if profile != "" {
 				env = append(env, envProfile+"="+profile+"."+role)
 			}
-			child, err := startChild(side.String()+"'s "+role, commands[side], env...)
+			child, err := measure.StartChild(side.String()+"'s "+role, commands[side], env...)
 			if err != nil {
 				return nil, err
 			}
@@ -86,7 +86,7 @@ func newBench(url, profile string, progress io.Writer) (_ *bench, err error) {
 			} else {
 				b.consumers[side] = child
 			}
-			hello, err := child.do(request{Do: "hello"})
+			hello, err := do(child, request{Do: "hello"})
 			if err != nil {
 				return nil, err
 			}
@@ -100,16 +100,14 @@ func newBench(url, profile string, progress io.Writer) (_ *bench, err error) {
 func (b *bench) close() error {
 	var errs []error
 	for _, child := range slices.Concat(b.producers[:], b.consumers[:]) {
-		errs = append(errs, child.close())
+		errs = append(errs, child.Close())
 	}
 	return errors.Join(append(errs, b.client.Close())...)
 }
 
 func (b *bench) kill() {
 	for _, child := range slices.Concat(b.producers[:], b.consumers[:]) {
-		if child != nil {
-			child.kill()
-		}
+		child.Kill()
 	}
 	_ = b.client.Close()
 }
@@ -164,7 +162,7 @@ func (b *bench) one(ctx context.Context, step step, side side) (s sample, err er
 	b.queues++
 	work := *step.work[side]
 	work.request.Queue = "q" + strconv.Itoa(b.queues)
-	defer func() { err = errors.Join(err, b.clean(ctx, work.request.Queue)) }()
+	defer func() { err = errors.Join(err, measure.Forget(ctx, b.client, b.prefix+":"+work.request.Queue+":")) }()
 
 	if step.kind == kindLatency {
 		return b.latency(work, side)
@@ -180,7 +178,7 @@ func (b *bench) one(ctx context.Context, step step, side side) (s sample, err er
 	if err != nil {
 		return s, err
 	}
-	answer, err := worker.do(work.request)
+	answer, err := do(worker, work.request)
 	if err != nil {
 		return s, err
 	}
@@ -217,14 +215,14 @@ func (b *bench) fill(ctx context.Context, w work) error {
 // latency has one side add jobs, one at a time, and one side's consumer wait for them.
 func (b *bench) latency(w work, producer side) (sample, error) {
 	consumer := b.consumers[w.consumer]
-	if _, err := consumer.do(request{Do: "watch", Queue: w.request.Queue, Count: w.request.Count}); err != nil {
+	if _, err := do(consumer, request{Do: "watch", Queue: w.request.Queue, Count: w.request.Count}); err != nil {
 		return sample{}, err
 	}
-	added, err := b.producers[producer].do(w.request)
+	added, err := do(b.producers[producer], w.request)
 	if err != nil {
 		return sample{}, err
 	}
-	handled, err := consumer.do(request{Do: "collect"})
+	handled, err := do(consumer, request{Do: "collect"})
 	if err != nil {
 		return sample{}, err
 	}
@@ -243,26 +241,7 @@ func percentiles(added, handled map[string]int64) sample {
 		waited = append(waited, float64(handled[id]-added[id])/1e6)
 	}
 	slices.Sort(waited)
-	return sample{P50: quantile(waited, 0.5), P95: quantile(waited, 0.95), P99: quantile(waited, 0.99)}
-}
-
-// clean deletes the keys of a queue.
-func (b *bench) clean(ctx context.Context, queue string) error {
-	var cursor uint64
-	for {
-		keys, next, err := b.client.Scan(ctx, cursor, b.prefix+":"+queue+":*", 2000).Result()
-		if err != nil {
-			return err
-		}
-		if len(keys) > 0 {
-			if err := b.client.Del(ctx, keys...).Err(); err != nil {
-				return err
-			}
-		}
-		if cursor = next; cursor == 0 {
-			return nil
-		}
-	}
+	return sample{P50: measure.Quantile(waited, 0.5), P95: measure.Quantile(waited, 0.95), P99: measure.Quantile(waited, 0.99)}
 }
 
 // redisCPU is the processor time that the server has used, in seconds.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -11,18 +10,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // TestMain is Cartero's side of the benchmark when that starts this program again.
-func TestMain(m *testing.M) {
-	if os.Getenv(envChild) == "" {
-		os.Exit(m.Run())
-	}
-	if err := serve(context.Background(), os.Stdin, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
+func TestMain(m *testing.M) { program.TestMain(m) }
 
 // TestRun measures hardly anything, so that the benchmark works on the day it is wanted.
 func TestRun(t *testing.T) {
@@ -90,8 +83,8 @@ func TestRows(t *testing.T) {
 	all, ways := rows(steps, found)
 	want := row{
 		Name: bestAdd, Unit: unitRate,
-		Peer:  &series{Way: "a", Median: 20, Min: 10, Max: 30, Values: []float64{30, 10, 20}},
-		Ours:  &series{Way: "a", Median: 60, Min: 40, Max: 80, Values: []float64{40, 80, 60}},
+		Peer:  &series{measure.Series{Median: 20, Min: 10, Max: 30, Values: []float64{30, 10, 20}}, "a"},
+		Ours:  &series{measure.Series{Median: 60, Min: 40, Max: 80, Values: []float64{40, 80, 60}}, "a"},
 		Ratio: 3, Lowest: 40.0 / 30, Highest: 8, Target: "≥ 4.0", Met: false,
 	}
 	if diff := cmp.Diff(want, all[0]); diff != "" {

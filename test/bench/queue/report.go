@@ -1,13 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
-	"text/tabwriter"
+
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // report is the outcome of a run, as -json writes it.
@@ -21,10 +20,8 @@ type report struct {
 
 // machine says on what a run was made.
 type machine struct {
-	Cores int    `json:"cores"`
-	OS    string `json:"os"`
-	// Load is the load average of the minute before the run; empty where the system does not tell.
-	Load  string `json:"load,omitempty"`
+	measure.Machine
+
 	Redis string `json:"redis"`
 	Peer  string `json:"peer"`
 	Ours  string `json:"ours"`
@@ -46,33 +43,17 @@ type row struct {
 
 // series is one number over all rounds.
 type series struct {
+	measure.Series
+
 	// Way is how the side did it, where it had a choice.
-	Way    string    `json:"way,omitempty"`
-	Median float64   `json:"median"`
-	Min    float64   `json:"min"`
-	Max    float64   `json:"max"`
-	Values []float64 `json:"values"`
+	Way string `json:"way,omitempty"`
 }
 
 func newSeries(way string, all []sample, number func(sample) float64) *series {
 	if len(all) == 0 {
 		return nil
 	}
-	s := &series{Way: way}
-	for _, one := range all {
-		s.Values = append(s.Values, number(one))
-	}
-	sorted := slices.Sorted(slices.Values(s.Values))
-	s.Median, s.Min, s.Max = quantile(sorted, 0.5), sorted[0], sorted[len(sorted)-1]
-	return s
-}
-
-// quantile of sorted values: the smallest that at least this share is not above.
-func quantile(sorted []float64, share float64) float64 {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[max(int(math.Ceil(share*float64(len(sorted)))), 1)-1]
+	return &series{measure.Of(all, number), way}
 }
 
 func newRow(name, unit string, peers, ours *series) row {
@@ -171,65 +152,47 @@ func best(steps []step, found samples, row string, side side) (winner step) {
 // print writes the report for people.
 func (r report) print(out io.Writer) error {
 	m := r.Machine
-	fmt.Fprintf(out, "\n%s; %s; Redis %s; %s, %d cores", m.Peer, m.Ours, m.Redis, m.OS, m.Cores)
-	if m.Load != "" {
-		fmt.Fprintf(out, ", load %s before", m.Load)
-	}
-	fmt.Fprintf(out, "\n%d rounds, taking turns: median (lowest–highest). Ratio: Cartero to bull, medians (of single rounds).\n"+
-		"Across: the column's side adds, the other side handles.\n\n", r.Rounds)
-	var table bytes.Buffer
-	tab := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tab, "\tbull\tCartero\tratio\t\ttarget\t")
-	section := ""
+	fmt.Fprintf(out, "\n%s; %s; Redis %s; %s\n%d rounds, taking turns: median (lowest–highest). Ratio: Cartero to bull, medians (of single rounds).\n"+
+		"Across: the column's side adds, the other side handles.\n\n", m.Peer, m.Ours, m.Redis, m.Machine, r.Rounds)
+	table, section := measure.NewTable("", "bull", "Cartero", "ratio", "", "target", ""), ""
 	for _, row := range r.Rows {
 		if row.Unit != section {
 			section = row.Unit
-			fmt.Fprintf(tab, "%s\t\t\t\t\t\t\n", map[string]string{
+			table.Section(map[string]string{
 				unitRate: "JOBS PER SECOND", unitLatency: "IDLE, ADD TO HANDLER, MS", unitCPU: "CPU SECONDS PER 100,000 JOBS",
 			}[section])
 		}
-		row.print(tab)
+		table.Row(row.cells()...)
 	}
 	if len(r.Ways) > 0 {
-		fmt.Fprintln(tab, "WAYS OF ADDING MANY, JOBS PER SECOND\t\t\t\t\t\t")
+		table.Section("WAYS OF ADDING MANY, JOBS PER SECOND")
 		for _, row := range r.Ways {
-			row.print(tab)
+			table.Row(row.cells()...)
 		}
 	}
-	if err := tab.Flush(); err != nil {
-		return err
-	}
-	for line := range strings.Lines(table.String()) {
-		fmt.Fprintln(out, strings.TrimRight(line, " \n"))
-	}
-	return nil
+	return table.Print(out)
 }
 
-func (r row) print(tab io.Writer) {
+func (r row) cells() []string {
 	ratio, span, met := "", "", ""
 	if r.Ratio > 0 {
 		ratio, span = fmt.Sprintf("%.2f", r.Ratio), fmt.Sprintf("(%.2f–%.2f)", r.Lowest, r.Highest)
 	}
-	switch {
-	case r.Target == "":
-	case r.Met:
-		met = "met"
-	default:
-		met = "NOT MET"
+	if r.Target != "" {
+		met = measure.Verdict(r.Met)
 	}
-	fmt.Fprintf(tab, "  %s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-		r.Name, r.Peer.text(r.Unit), r.Ours.text(r.Unit), ratio, span, r.Target, met)
+	return []string{r.Name, r.Peer.text(r.Unit), r.Ours.text(r.Unit), ratio, span, r.Target, met}
 }
 
 func (s *series) text(unit string) string {
 	if s == nil {
 		return "–"
 	}
-	format := "%.2f (%.2f–%.2f)"
+	digits := 2
 	if unit == unitRate {
-		format = "%.0f (%.0f–%.0f)"
+		digits = 0
 	}
-	text := fmt.Sprintf(format, s.Median, s.Min, s.Max)
+	text := s.Text(digits)
 	if s.Way != "" {
 		text = s.Way + ": " + text
 	}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/cartero-mail/cartero/internal/queue/bull"
 	"github.com/cartero-mail/cartero/internal/queue/conn"
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // server is Cartero's side: what a child process does.
@@ -55,21 +54,7 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	commands := map[string]func(context.Context, request) (reply, error){
 		"hello": hello, "add": s.add, "run": s.run, "trickle": s.trickle, "watch": s.watch, "collect": s.collect,
 	}
-	encoder := json.NewEncoder(out)
-	for lines := bufio.NewScanner(in); lines.Scan(); {
-		var r request
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return err
-		}
-		answer, err := commands[r.Do](ctx, r)
-		if err != nil {
-			answer = reply{Error: err.Error()}
-		}
-		if err := encoder.Encode(answer); err != nil {
-			return err
-		}
-	}
-	return nil
+	return measure.Answer(in, out, func(r request) (any, error) { return commands[r.Do](ctx, r) })
 }
 
 func hello(context.Context, request) (reply, error) {
