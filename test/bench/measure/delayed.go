@@ -24,8 +24,11 @@ type piece struct {
 	to   chan<- piece
 }
 
-// underWay is how many pieces may be under way on a line, and wait to be read on a connection: far more than clients have.
-const underWay = 1 << 14
+// How many pieces may be under way on a line, and may have arrived on a connection: far more than clients have.
+const (
+	underWay = 1 << 14
+	unread   = 256
+)
 
 func newLine(delay time.Duration) *line {
 	l := &line{delay: delay, pieces: make(chan piece, underWay)}
@@ -48,7 +51,7 @@ type delayed struct {
 }
 
 func (l *line) wrap(c net.Conn) net.Conn {
-	d := &delayed{Conn: c, arrived: make(chan piece, underWay)}
+	d := &delayed{Conn: c, arrived: make(chan piece, unread)}
 	go func() {
 		buffer := make([]byte, 64<<10)
 		for {
