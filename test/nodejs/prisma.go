@@ -12,7 +12,6 @@ import (
 // GeneratePrisma makes the Prisma client of test/interop, whose path is dir, unless it is there for the packages and the
 // schema: once for all processes.
 func GeneratePrisma(dir string) error {
-	//nolint:contextcheck // whoever is first makes it for all, and must not take it along when ending
 	generation.Do(func() { generation.err = generatePrisma(dir) })
 	return generation.err
 }

@@ -50,7 +50,7 @@ func (b *bench) prepare(ctx context.Context, steps []step) (err error) {
 		case (s.side == nodeUsual || s.side == nodeTuned) && b.node == "":
 			fmt.Fprintln(b.progress, "installing npm packages, unless they are there …")
 			if b.node, err = nodejs.Install(); err == nil {
-				err = nodejs.GeneratePrisma(b.node)
+				err = nodejs.GeneratePrisma(b.node) //nolint:contextcheck // made for all processes, whoever of them is first
 			}
 		case s.side == smtpSource && b.source == "":
 			b.source, err = findSource(ctx, b.dir)
