@@ -89,7 +89,16 @@ func TestLeaseRunsOutBeforeTheDot(t *testing.T) {
 	bubble(t, func(w *world) {
 		jobs := w.seed(2, 1000)
 		reached, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
-		w.relay.script[address(0)] = []step{first(func() { close(reached); <-release }, accept)}
+		asked := make(chan error, 1)
+		w.relay.script[address(0)] = []step{func(ctx context.Context, r *scriptedRelay, to string, beforeDot func() error) mail.Verdict {
+			close(reached)
+			<-release
+			return accept(ctx, r, to, func() error {
+				err := beforeDot()
+				asked <- err
+				return err
+			})
+		}}
 		slow := w.start(func(cfg *worker.Config) {
 			cfg.Store, cfg.MaxConnections, cfg.Window, cfg.RescueInterval = w.leaseless(), 1, 1, 24*time.Hour
 		})
@@ -105,6 +114,9 @@ func TestLeaseRunsOutBeforeTheDot(t *testing.T) {
 
 		close(release) // the dot is refused, for its lease is gone; both are claimed again
 		<-ended
+		if <-asked == nil {
+			w.t.Error("the final dot went out although the lease had run out")
+		}
 		w.stop(slow)
 		w.stop(other)
 		w.expect(each(0, 2, accepted))
