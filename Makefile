@@ -159,6 +159,20 @@ race: PKG = ./api/... ./cmd/... ./controllers/... ./internal/...
 race: $(BIN)/gotestsum ## Run the tests that need nothing installed with the race detector (needs a C compiler).
 	@CGO_ENABLED=1 hack/gotest -race -short -timeout 20m $(GO_TEST_FLAGS) $(PKG)
 
+# What is broken and for how long: make test-soak SOAK_FLAGS='-seed 7 -duration 10m'; -help lists the flags.
+SOAK_FLAGS ?=
+
+.PHONY: test-soak
+test-soak: control-plane ## Break everything at random for some minutes, then judge what is left; see docs/reliability.md.
+	@hack/services/run -- go run ./test/faults/soak $(SOAK_FLAGS)
+
+# MUTANTS_FLAGS=-fast for those that take two minutes together and need nothing installed.
+MUTANTS_FLAGS ?=
+
+.PHONY: test-mutants
+test-mutants: control-plane ## Build deliberate bugs in, one at a time, and fail if the tests don't notice one (some ten minutes).
+	@hack/services/run -- go run ./test/faults/mutants $(MUTANTS_FLAGS)
+
 # More flags for a benchmark: make bench-queue BENCH_FLAGS='-rounds 9 -json bench.json'; -help lists them.
 BENCH_FLAGS ?=
 

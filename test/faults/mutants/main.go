@@ -3,7 +3,7 @@
 // the code has moved on and a bug can't be built in any more.
 //
 //	go run ./test/faults/mutants -fast    some of them, noticed by tests that need nothing installed
-//	hack/services/run -- go run ./test/faults/mutants
+//	make test-mutants
 package main
 
 import (

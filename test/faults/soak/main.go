@@ -3,7 +3,7 @@
 // answered, on a real API server, MariaDB, Redis, and a relay with a book. Every few seconds something is killed, stopped, cut
 // or emptied. Then all is mended, and when nothing happens any more package check judges what is left.
 //
-//	hack/services/run -- go run ./test/faults/soak -seed 1 -duration 5m -keep DIR
+//	make test-soak SOAK_FLAGS='-seed 1 -duration 5m -keep DIR'
 //
 // The same seed makes the same choices; how they meet the processes is up to the machine. It runs TestSoak of this package,
 // which `make test` has for some seconds.

@@ -21,7 +21,7 @@ import (
 
 var (
 	seed     = flag.Uint64("soak.seed", 0, "number that decides what is done; the time unless set")
-	duration = flag.Duration("soak.duration", 15*time.Second, "how long things break")
+	duration = flag.Duration("soak.duration", 10*time.Second, "how long things break")
 	keep     = flag.String("soak.keep", "", "directory for what is judged")
 )
 
@@ -135,6 +135,9 @@ func (w *world) transactions(ctx context.Context) string {
 			return err.Error()
 		}
 		all = append(all, fmt.Sprintf("%s of thread %d, %s for %d s, %d rows locked, behind %s: %s", id, thread, state, age, locked, blocker, query))
+	}
+	if err := rows.Err(); err != nil {
+		return err.Error()
 	}
 	return fmt.Sprint(all)
 }
