@@ -99,12 +99,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "who is announced counts as sent before the dot",
-		edits: []edit{{"internal/store/claim.go", "\"status\":      campaign.LegacyFailed,", "\"status\":      campaign.LegacySent,"}},
+		edits: []edit{{"internal/store/window.go", "\"status\": campaign.LegacyFailed, \"error\": announcedError", "\"status\": campaign.LegacySent, \"error\": announcedError"}},
 		pkg:   storePackage, run: "^TestSQLite$",
 	},
 	{
 		name:  "who is announced waits in the eyes of a legacy reader",
-		edits: []edit{{"internal/store/claim.go", "\"status\":      campaign.LegacyFailed,", "\"status\":      campaign.LegacyPending,"}},
+		edits: []edit{{"internal/store/window.go", "\"status\": campaign.LegacyFailed, \"error\": announcedError", "\"status\": campaign.LegacyPending, \"error\": announcedError"}},
 		pkg:   storePackage, run: "^TestSQLite$",
 	},
 	{
