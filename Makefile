@@ -188,6 +188,10 @@ bench-facade: build ## Measure the HTTP facade against a FastAPI service (instal
 bench-messages: build control-plane ## Measure lists against a bare LOAD DATA of their rows, and rendering (some six minutes); see docs/benchmarks.md.
 	@hack/services/run --real -- go run ./test/bench/messages $(BENCH_FLAGS)
 
+.PHONY: bench-fairness
+bench-fairness: build ## Measure how long single mails and small campaigns wait for a large one (some three minutes); see docs/benchmarks.md.
+	@hack/services/run --real -- go run ./test/bench/fairness $(BENCH_FLAGS)
+
 .PHONY: bench-operator
 bench-operator: build control-plane ## Measure the operator at scale: 1,000 campaigns at once, 10,000 that have ended (some ten minutes); see docs/benchmarks.md.
 	@hack/services/run --real -- go run ./test/bench/operator $(BENCH_FLAGS)

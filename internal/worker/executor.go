@@ -51,8 +51,11 @@ type run struct {
 	stopLanes context.CancelFunc
 	hadLanes  bool
 	onlyLanes atomic.Int64
-	// leaving: the run waits for its campaign's rate no more, and gives its job back.
-	leaving atomic.Bool
+	// leaving: the run asks for no more turns of its campaign's rate, and gives its job back. leavingAt is when it was told
+	// to, and cut that it was kept from waiting on; both are the watch's.
+	leaving   atomic.Bool
+	leavingAt time.Time
+	cut       bool
 	// lastDot is until when final dots may go out (UnixNano); 0 while the run was not ended from outside.
 	lastDot atomic.Int64
 	// noted: the log says that the relay is away.

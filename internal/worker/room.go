@@ -13,6 +13,8 @@ const (
 	siblingSlice = 5 * time.Second
 	// loneSlice is the same for the campaign's only run, where such campaigns have all slots.
 	loneSlice = 30 * time.Second
+	// lastTurns is how long a run that leaves may still wait for turns: those that it has taken are not to be lost.
+	lastTurns = 2 * time.Second
 )
 
 // waitsForDomains reports whether all that is left of the run has waited for that long for the limits of its recipients'
@@ -23,9 +25,9 @@ func (r *run) waitsForDomains(atLeast time.Duration) bool {
 }
 
 // makeRoom has runs that wait for their campaign's rate give their jobs back where others wait for a slot: a campaign that is
-// sent over days must not keep those behind it in the queue waiting for as long. So do runs that wait for nothing but the
-// limits of domains, whose recipients are set aside. One run of each campaign goes on, and sends
-// as fast as the rate allows, unless that leaves nothing for campaigns without a rate.
+// sent over days must not keep those behind it in the queue waiting for as long. One run of each campaign goes on, and sends
+// as fast as the rate allows, unless that leaves nothing for campaigns without a rate. Runs that wait for nothing but the
+// limits of domains set their recipients aside.
 func (w *Worker) makeRoom(ctx context.Context, runs []*run) {
 	if w.cfg.Crowded == nil {
 		return
@@ -33,6 +35,7 @@ func (w *Worker) makeRoom(ctx context.Context, runs []*run) {
 	var throttled, waiting []*run
 	siblings := map[string]int{}
 	unthrottled := false
+	w.hurry(runs)
 	for _, r := range runs {
 		switch {
 		case r.ctx.Err() != nil || r.leaving.Load() || r.job.Priority > 0: // those with a priority have slots of their own
@@ -64,7 +67,17 @@ func (w *Worker) makeRoom(ctx context.Context, runs []*run) {
 		r.stopLanes()
 	}
 	for _, r := range leaving {
+		r.leavingAt = now
 		r.leaving.Store(true)
-		r.policy.Load().replaced() // it may be waiting for the rate
+	}
+}
+
+// hurry has runs leave that were told to, and wait for turns that are far away.
+func (w *Worker) hurry(runs []*run) {
+	for _, r := range runs {
+		if r.leaving.Load() && !r.cut && w.cfg.Now().Sub(r.leavingAt) >= lastTurns {
+			r.cut = true
+			r.policy.Load().replaced()
+		}
 	}
 }
