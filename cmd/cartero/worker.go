@@ -95,12 +95,16 @@ func (p *process) newDelivery(
 		Queue:       queue,
 		Handler:     d.handle,
 		Concurrency: s.worker.Concurrency,
-		Express:     s.worker.Concurrency,
+		Express:     expressPerSlot * s.worker.Concurrency,
 		Grace:       s.worker.ShutdownGrace,
 		Logger:      p.logger,
 	}
 	return d, nil
 }
+
+// expressPerSlot is how many single mails there is room for beside the jobs of each slot: one of them mostly waits, for the
+// database and the relay.
+const expressPerSlot = 4
 
 // run delivers until ctx ends.
 func (d *delivery) run(ctx context.Context) error {

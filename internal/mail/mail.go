@@ -73,6 +73,8 @@ type Attachment struct {
 type Envelope struct {
 	From string
 	To   string
+	// Urgent has the mail go before others that wait for a connection.
+	Urgent bool
 }
 
 // Phase is the step of the SMTP dialogue that a transaction reached.

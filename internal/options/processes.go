@@ -81,7 +81,7 @@ func (o *Worker) Bind(b *Binder) {
 	b.Area("Worker")
 	b.Int(&o.Concurrency, Spec{
 		Variable: "WORKER_CONCURRENCY", Default: "4",
-		Meaning: "jobs worked off at once; while they take all of it, as many again that have a priority (POST /send_async)",
+		Meaning: "jobs worked off at once; while they take all of it, four times as many single mails (POST /send_async) and twice as many first jobs of campaigns",
 	}, 1, 1000)
 	b.Int(&o.Retry.MaxAttempts, Spec{
 		Variable: "RETRY_MAX_ATTEMPTS", Default: "6",

@@ -106,6 +106,7 @@ func (w *Worker) attempt(t task, p *policy, buffer []byte) (campaign.Result, eff
 
 	d := &dialogue{w: w, task: t}
 	began := w.cfg.Now()
+	m.Envelope.Urgent = t.run.job.Priority > 0
 	verdict := d.send(m.Envelope, m.Raw, tail)
 	now := w.cfg.Now()
 	w.cfg.Hooks.OnSend(now.Sub(began), verdict.Outcome)

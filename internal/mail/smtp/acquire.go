@@ -126,7 +126,7 @@ func (p *Pool) expired(c *conn, now time.Time) bool {
 // waitLocked unlocks the pool and waits until something changed, ctx ended, or, if it is not 0, patience is over; then it
 // locks the pool again. It reports whether the transaction was given a connection.
 func (p *Pool) waitLocked(ctx context.Context, t *transaction, patience time.Duration) bool {
-	p.waiters = append(p.waiters, t)
+	p.queueLocked(t)
 	p.mu.Unlock()
 	var over <-chan time.Time
 	if patience > 0 {
@@ -144,6 +144,23 @@ func (p *Pool) waitLocked(ctx context.Context, t *transaction, patience time.Dur
 		p.waiters = slices.Delete(p.waiters, i, i+1)
 	}
 	return t.conn != nil
+}
+
+// maxOvertaken is how many urgent mails go before one that waits for a connection.
+const maxOvertaken = 10
+
+// queueLocked has the transaction wait behind the others; an urgent one before those that are not, unless enough have gone
+// before them already.
+func (p *Pool) queueLocked(t *transaction) {
+	at := len(p.waiters)
+	for ; t.env.Urgent && at > 0; at-- {
+		before := p.waiters[at-1]
+		if before.env.Urgent || before.overtaken >= maxOvertaken {
+			break
+		}
+		before.overtaken++
+	}
+	p.waiters = slices.Insert(p.waiters, at, t)
 }
 
 // wakeLocked has the first n waiters look for themselves.

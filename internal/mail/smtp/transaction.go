@@ -30,6 +30,8 @@ type transaction struct {
 	conn                         *conn
 	follows, opened, lost, moved bool
 	seen                         int
+	// overtaken counts the urgent mails that went before it.
+	overtaken int
 }
 
 func newTransaction(env mail.Envelope, raw []byte, tail mail.Tail, beforeDot func() error) *transaction {
