@@ -196,12 +196,13 @@ func (b *bench) measure(ctx context.Context, number int, delay time.Duration) (m
 	waiting.Wait()
 	m.perSecond = float64(b.sink.count()-before) / time.Since(began).Seconds()
 	m.over = b.sink.count()-start >= b.settings.recipients
-	if err := errors.Join(failures[:]...); err != nil {
-		return m, err
-	}
-	b.sink.slow(0)
-	all := b.settings.recipients + b.settings.mails + b.settings.small*smallSize
-	return m, b.until(ctx, "all is sent", func() bool { return b.sink.count()-start >= all })
+	return m, errors.Join(failures[:]...)
+}
+
+// drain waits until the campaigns of so many runs are over.
+func (b *bench) drain(ctx context.Context, runs int) error {
+	all := runs * (b.settings.recipients + b.settings.mails + b.settings.small*smallSize)
+	return b.until(ctx, "all is sent", func() bool { return b.sink.count() >= all })
 }
 
 // singles hands in single mails, one after another at fixed times whatever becomes of those before.

@@ -86,6 +86,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		"| a mail takes | campaign, mails/s | what | number | p50 | p90 | p99 | most |\n|---|---|---|---|---|---|---|---|\n",
 		s.recipients, before)
 	for i, delay := range s.delays {
+		if err := b.drain(ctx, i); err != nil {
+			return err
+		}
 		m, err := b.measure(ctx, i, delay)
 		if err != nil {
 			return fmt.Errorf("with %s for a mail: %w", delay, err)
