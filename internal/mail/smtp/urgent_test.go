@@ -14,7 +14,7 @@ func TestUrgentMailsGoFirst(t *testing.T) {
 	t.Parallel()
 	p := &Pool{}
 	wait := func(to string, urgent bool) {
-		p.queueLocked(newTransaction(mail.Envelope{To: to, Urgent: urgent}, nil, nil))
+		p.queueLocked(newTransaction(mail.Envelope{To: to, Urgent: urgent}, nil, mail.Tail{}, nil))
 	}
 	order := func() (to []string) {
 		for _, t := range p.waiters {
