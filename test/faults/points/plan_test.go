@@ -67,8 +67,8 @@ func readHits(t *testing.T, dir, play string, victim role) recording {
 // off at the first.
 var timed = []string{"extend", "promote", "stalled", "express", "state", "take"}
 
-// chance are the transactions that a process makes only if it finds something left over when it looks.
-var chance = []string{"postponing rings", "rescuing recipients", "renewing leases", "noting rings", "forgetting rings"}
+// chance are the transactions and scripts of a process that finds something left over when it looks, or is the first to ring.
+var chance = []string{"add", "postponing rings", "rescuing recipients", "renewing leases", "noting rings", "forgetting rings"}
 
 // certain reports whether a process that is given this plan must come there.
 func (p plan) certain() bool {

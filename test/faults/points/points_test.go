@@ -181,12 +181,12 @@ func (s *stage) carryOut(t *testing.T, l *lane, p plan) {
 	v := l.startVictim(t, p.victim, steps)
 	sc.play.act(sc)
 	sc.watch(v, p)
-	reached := v.taken()
 	if !v.Ended() { // what it still has in hand is finished, even if it came to a stand after the end
 		v.letGo(t)
 		v.Stop()
 	}
 	l.end(p.victim)
+	reached := v.taken()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
