@@ -163,13 +163,13 @@ type excuses struct {
 	doubts int
 	// attempts is how many recipients may have one attempt more than without the fault.
 	attempts int
-	// killed: somebody who was put off may not have been counted.
-	killed bool
+	// unheard: the relay may have put somebody off without anybody reading it, who was not counted then.
+	unheard bool
 }
 
 func excusesFor(step failpoint.Step) excuses {
 	lost := step.Action == failpoint.Error
-	e := excuses{killed: step.Action == failpoint.Kill}
+	e := excuses{unheard: step.Action == failpoint.Kill || step.Action == failpoint.Pause}
 	switch {
 	case lost && step.Point == failpoint.SMTPDotSent:
 		e.doubts = 1
@@ -203,7 +203,7 @@ func (s *scene) judge(reference *end, allowed excuses) {
 			allowed.attempts--
 			ideal.Attempts++
 		}
-		if allowed.killed && strings.HasPrefix(name, "later") && ideal.Attempts > 0 {
+		if allowed.unheard && strings.HasPrefix(name, "later") && ideal.Attempts > 0 {
 			ideal.Attempts = min(max(r.Attempts, 1), 2)
 		}
 		ideal.id = r.id
