@@ -25,6 +25,9 @@ const (
 	clientPool = "pool"
 )
 
+// bodyWithDot is what the worker sets.
+const bodyWithDot = 16 << 10
+
 // order is what a client is asked.
 type order struct {
 	Client  string `json:"client"`
@@ -98,7 +101,7 @@ func sendPooled(ctx context.Context, o order, raw []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	pool, err := smtp.NewPool(smtp.Config{Host: host, Port: number, MaxConnections: o.Conns, HELO: "bench.example"})
+	pool, err := smtp.NewPool(smtp.Config{Host: host, Port: number, MaxConnections: o.Conns, HELO: "bench.example", BodyWithDot: bodyWithDot})
 	if err != nil {
 		return err
 	}

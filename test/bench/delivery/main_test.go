@@ -67,7 +67,7 @@ func TestRun(t *testing.T) {
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("rates (-want +got):\n%s", diff)
 	}
-	if len(got.Stages) != 7 {
+	if len(got.Stages) != 6 {
 		t.Errorf("stages: %+v", got.Stages)
 	}
 }

@@ -72,11 +72,10 @@ func measureStages(ctx context.Context, b *bench) (_ sample, err error) {
 // inParallel is how many jobs a worker works off at once, by default.
 const inParallel = 4
 
-// The sizes of the sets that a worker claims, announces and records, with 10 connections.
+// The sizes of the sets that a worker claims, announced at once, and records, where nothing paces it and the relay is fast.
 const (
-	claimed   = 500
-	announced = 80
-	recorded  = 200
+	claimed  = 400
+	recorded = 200
 )
 
 // stages is the state of the process.
@@ -120,7 +119,6 @@ func serveStages(ctx context.Context, in io.Reader, out io.Writer) error {
 			{"parse", s.parse},
 			{"insert", s.insert},
 			{"claim", s.claim},
-			{"announce", s.announce},
 			{"render", s.render},
 			{"send", s.send},
 			{"result", s.record},
@@ -186,7 +184,7 @@ func (s *stages) insert(ctx context.Context) error {
 	return nil
 }
 
-// claim leases all recipients, in sets.
+// claim leases and announces all recipients, in sets.
 func (s *stages) claim(ctx context.Context) error {
 	sets := make([][]claimedSet, len(s.jobs))
 	err := share(inParallel, len(s.jobs), func(next func() (int, bool)) error {
@@ -195,7 +193,7 @@ func (s *stages) claim(ctx context.Context) error {
 				now := time.Now()
 				set := claimedSet{token: uuid.NewString(), job: s.jobs[i]}
 				got, err := s.db.Claim(ctx, campaign.Claim{
-					JobID: set.job, Token: set.token, Limit: claimed, Now: now, LeaseUntil: now.Add(time.Hour),
+					JobID: set.job, Token: set.token, Limit: claimed, Now: now, LeaseUntil: now.Add(time.Hour), Announce: true,
 				})
 				if err != nil {
 					return err
@@ -237,17 +235,6 @@ func (s *stages) eachClaim(size int, do func(claimedSet) error) error {
 			}
 		}
 		return nil
-	})
-}
-
-// announce says of all recipients that they are about to be sent.
-func (s *stages) announce(ctx context.Context) error {
-	return s.eachClaim(announced, func(set claimedSet) error {
-		granted, err := s.db.Announce(ctx, set.token, set.ids, time.Now())
-		if err == nil && len(granted) != len(set.ids) {
-			err = fmt.Errorf("%d of %d were granted", len(granted), len(set.ids))
-		}
-		return err
 	})
 }
 
