@@ -2,6 +2,7 @@ package points
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -215,12 +216,10 @@ func idealOf(name string) recipient {
 	return r
 }
 
-func with(maps ...map[string]recipient) map[string]recipient {
+func with(parts ...map[string]recipient) map[string]recipient {
 	all := map[string]recipient{}
-	for _, m := range maps {
-		for name, r := range m {
-			all[name] = r
-		}
+	for _, m := range parts {
+		maps.Copy(all, m)
 	}
 	return all
 }
