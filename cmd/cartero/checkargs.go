@@ -37,14 +37,10 @@ func splitCheckArgs(args []string, known map[string]bool) checkArgs {
 				continue
 			}
 			call.settings = append(call.settings, arg)
-		case isOwn && !hasValue && !joined:
-			call.own[name] = "true"
 		case isOwn && !hasValue:
-			call.problem("--"+name, "takes no value")
-		case !joined && len(args) == 0 && isOwn:
-			call.problem("--"+name, "needs a value")
+			call.turnOn(name, joined)
 		case !joined && len(args) == 0:
-			call.problem("--"+name, "there is no such flag, or it needs a value")
+			call.lacksValue(name, isOwn)
 		case isOwn:
 			if !joined {
 				value, args = args[0], args[1:]
@@ -58,6 +54,23 @@ func splitCheckArgs(args []string, known map[string]bool) checkArgs {
 		}
 	}
 	return call
+}
+
+// turnOn takes a switch, which must come without a value.
+func (c *checkArgs) turnOn(name string, hasValue bool) {
+	if hasValue {
+		c.problem("--"+name, "takes no value")
+		return
+	}
+	c.own[name] = "true"
+}
+
+func (c *checkArgs) lacksValue(name string, isOwn bool) {
+	if isOwn {
+		c.problem("--"+name, "needs a value")
+		return
+	}
+	c.problem("--"+name, "there is no such flag, or it needs a value")
 }
 
 func (c *checkArgs) problem(what, message string) {

@@ -96,7 +96,7 @@ func (b *bench) start(ctx context.Context, name string, env []string) error {
 	defer func() { _ = log.Close() }()
 	part := exec.CommandContext(ctx, b.settings.cartero, name)
 	part.Stdout, part.Stderr = log, log
-	part.Env = append(env, "PATH="+os.Getenv("PATH"), "WORKER_JOURNAL_DIR="+filepath.Join(b.directory, name))
+	part.Env = slices.Concat(env, []string{"PATH=" + os.Getenv("PATH"), "WORKER_JOURNAL_DIR=" + filepath.Join(b.directory, name)})
 	if err := part.Start(); err != nil {
 		return fmt.Errorf("starting cartero %s: %w", name, err)
 	}
