@@ -13,12 +13,8 @@ import (
 	"github.com/cartero-mail/cartero/internal/mail"
 )
 
-const (
-	// greylistDelay is the least wait after 450 or 451: greylisting lets nobody through earlier.
-	greylistDelay = 5 * time.Minute
-	// busyDelay is the least wait after 421: the relay asked us to go away for now.
-	busyDelay = time.Minute
-)
+// greylistDelay is the least wait after 450 or 451: greylisting lets nobody through earlier.
+const greylistDelay = 5 * time.Minute
 
 // errBeforeDot wraps the error of beforeDot: it was our own decision not to send the final dot.
 var errBeforeDot = errors.New("the final dot was held back")
@@ -42,7 +38,8 @@ func classify(phase mail.Phase, r reply, err error) mail.Verdict {
 	case isAuthFault(r) || isRelayFault(phase, r):
 		v.Outcome, v.Scope, v.Category = mail.Temporary, mail.ScopeRelay, mail.CategoryRelayAuth
 	case r.code == 421:
-		v.Outcome, v.Scope, v.Category, v.RetryAfter = mail.Temporary, mail.ScopeRelay, mail.CategoryRateLimited, busyDelay
+		// No RetryAfter: relays say it to a single connection too, to limit or replace it.
+		v.Outcome, v.Scope, v.Category = mail.Temporary, mail.ScopeRelay, mail.CategoryRateLimited
 	case class == 4:
 		v.Outcome, v.Category = mail.Temporary, temporaryCategory(phase, r)
 		if isSenderFault(phase, r) {

@@ -91,7 +91,7 @@ func TestClassifyReplies(t *testing.T) {
 		{mail.PhaseRcpt, "450 4.2.1 disabled", temporary(mail.CategoryDisabled), 0},
 		{mail.PhaseRcpt, "450 4.2.1 receiving mail at a rate that", throttled, greylistDelay},
 		{mail.PhaseRcpt, "450 4.7.28 rate limit", throttled, greylistDelay},
-		{mail.PhaseRcpt, "421 4.7.28 rate limit", relayBusy, busyDelay},
+		{mail.PhaseRcpt, "421 4.7.28 rate limit", relayBusy, 0},
 		{mail.PhaseRcpt, "550 5.1.1 x", badMailbox, 0},
 		{mail.PhaseRcpt, "550 5.1.2 x", badMailbox, 0},
 		{mail.PhaseRcpt, "550 5.1.10 x", badMailbox, 0},
