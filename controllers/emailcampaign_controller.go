@@ -169,8 +169,8 @@ func (r *EmailCampaignReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := newScope(object, now)
-	if added, err := r.ensureFinalizer(ctx, s); added || err != nil {
-		return ctrl.Result{}, err
+	if res, added, err := r.ensureFinalizer(ctx, s); added || err != nil {
+		return res, err
 	}
 
 	defer func() {
@@ -194,23 +194,24 @@ func (r *EmailCampaignReconciler) unlessEnded(steps ...step) step {
 }
 
 // ensureFinalizer adds the finalizer, alone: no row is written for an object that could vanish unseen.
-// A campaign at its end needs none.
-func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, s *scope) (bool, error) {
+// A campaign at its end needs none. It reports whether the loop is over, since the object has changed.
+func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, s *scope) (ctrl.Result, bool, error) {
 	object, before := s.object, s.before
 	if object.Status.TerminalState != "" && !r.asked(object) {
-		return false, nil
+		return ctrl.Result{}, false, nil
 	}
 	if !controllerutil.AddFinalizer(object, v1alpha1.Finalizer) {
-		return false, nil
+		return ctrl.Result{}, false, nil
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := failpoint.After(failpoint.OperatorFinalizerWritten, r.Client.Patch(ctx, object, patch)); err != nil {
-		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-			return true, nil // the change that beat us brings its own event
-		}
-		return false, fmt.Errorf("adding the finalizer: %w", err)
+	err := failpoint.After(failpoint.OperatorFinalizerWritten, r.Client.Patch(ctx, object, patch))
+	switch {
+	case apierrors.IsConflict(err): // by a change that wanted may not let through: nothing else would bring us back
+		return ctrl.Result{RequeueAfter: afterConflict}, true, nil
+	case err != nil && !apierrors.IsNotFound(err):
+		return ctrl.Result{}, false, fmt.Errorf("adding the finalizer: %w", err)
 	}
-	return true, nil
+	return ctrl.Result{}, true, nil
 }
 
 // wanted lets everything through but the updates that say nothing to this controller: those of the status, which it makes

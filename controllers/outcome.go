@@ -24,6 +24,8 @@ const (
 	progressInterval = 2 * time.Second
 	// idleInterval is how often a campaign that waits is looked at: suspended, held, or all deferred.
 	idleInterval = 15 * time.Second
+	// afterConflict is when an object that somebody else has just changed is looked at again.
+	afterConflict = time.Second
 	// afterPanic is when a campaign that the reconciler panicked over is looked at again.
 	afterPanic = time.Minute
 )

@@ -20,8 +20,9 @@ import (
 // staleLoops is how often a cache that is behind serves the same old object.
 const staleLoops = 3
 
-// reconcileStale runs loops whose cache serves an old object. What they end with does not matter: what they did, does.
-func (w *world) reconcileStale(t *testing.T, old *v1alpha1.EmailCampaign) {
+// reconcileStale runs loops whose cache serves an old object, and returns what the last of them has the controller do. Their
+// errors do not matter: what they did, does.
+func (w *world) reconcileStale(t *testing.T, old *v1alpha1.EmailCampaign) (res ctrl.Result) {
 	t.Helper()
 	direct, err := client.NewWithWatch(w.cluster.Config, client.Options{Scheme: w.cluster.Scheme})
 	if err != nil {
@@ -39,7 +40,25 @@ func (w *world) reconcileStale(t *testing.T, old *v1alpha1.EmailCampaign) {
 	for range staleLoops {
 		r := w.reconciler(t)
 		r.Client = behind
-		_, _ = r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(old)})
+		res, _ = r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(old)})
+	}
+	return res
+}
+
+// TestAConflictIsMetAgain: an object that somebody changes while it gets its finalizer is looked at again, although the
+// controller is not woken up for such a change.
+func TestAConflictIsMetAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := w.apply(t, kubetest.NewCampaign(w.namespace, "launch").WithInline("ada@example.com").Obj())
+	old := w.get(t, key)
+	w.annotate(t, key, "example.com/somebody", "else")
+	if res := w.reconcileStale(t, old); res.RequeueAfter == 0 {
+		t.Error("nothing brings the controller back")
+	}
+	once(t, w, key)
+	if len(w.get(t, key).Finalizers) != 1 {
+		t.Error("the object has no finalizer")
 	}
 }
 

@@ -13,8 +13,14 @@ import (
 	"gorm.io/gorm"
 )
 
-// connectionLifetime bounds the life of a MySQL connection: load balancers and wait_timeout cut those that idle.
-const connectionLifetime = 5 * time.Minute
+const (
+	// connectionLifetime bounds the life of a MySQL connection: load balancers cut old ones.
+	connectionLifetime = 5 * time.Minute
+	// silence is how long MySQL waits for the next statement of a session before it ends it, and with it its transaction.
+	silence = 30 * time.Second
+	// idleTime is how long a connection is kept without work: shorter, so that none is found dead.
+	idleTime = silence / 2
+)
 
 func openMySQL(t target) (*sql.DB, gorm.Dialector, error) {
 	connector, err := mysql.NewConnector(t.mysql)
@@ -25,6 +31,7 @@ func openMySQL(t target) (*sql.DB, gorm.Dialector, error) {
 	pool.SetMaxOpenConns(t.connections)
 	pool.SetMaxIdleConns(t.connections)
 	pool.SetConnMaxLifetime(connectionLifetime)
+	pool.SetConnMaxIdleTime(idleTime)
 	return pool, gormmysql.New(gormmysql.Config{
 		Conn:      pool,
 		DSNConfig: t.mysql,

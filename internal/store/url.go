@@ -106,6 +106,8 @@ func mysqlDefaults() *mysql.Config {
 		// Strict whatever the server's default: a value that does not fit is an error, never cut.
 		"sql_mode":  "'TRADITIONAL'",
 		"time_zone": "'+00:00'",
+		// A process that is frozen or gone without a word in the middle of a transaction keeps its locks no longer than this.
+		"wait_timeout": strconv.Itoa(int(silence / time.Second)),
 	}
 	return config
 }

@@ -171,8 +171,9 @@ func TestDatabaseAwayInTheMiddle(t *testing.T) {
 			w.t.Errorf("%d mails were sent, more than were announced before the database went", n)
 		}
 		gone.Store(false)
-		if err := <-ended; !errors.Is(err, errAway) {
-			w.t.Errorf("HandleJob returned %v, want %v", err, errAway)
+		// It depends on what the run was about to do then whether it notices anything.
+		if err := <-ended; err != nil && !errors.Is(err, errAway) {
+			w.t.Errorf("HandleJob returned %v, want %v or nothing", err, errAway)
 		}
 		if err := k.Ready(); err != nil {
 			w.t.Errorf("Ready returned %v after the database came back", err)

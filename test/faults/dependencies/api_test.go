@@ -89,8 +89,13 @@ func TestReplacedUnseen(t *testing.T) {
 	s.startOperator(nil)
 	s.startWorker(nil)
 	s.worker.Await("Taking jobs")
-	gate := make(chan struct{})
-	s.world.Relay.OnMail(func(int) { <-gate })
+	gate, rest := make(chan struct{}), make(chan struct{})
+	s.world.Relay.OnMail(func(n int) {
+		<-gate
+		if n > jobSize {
+			<-rest
+		}
+	})
 	s.world.Send("name", people("name", 2*jobSize), jobSize)
 	s.world.AwaitCondition("name", v1alpha1.ConditionEnqueued, v1alpha1.ReasonEnqueued)
 	s.api.Freeze()
@@ -123,7 +128,9 @@ func TestReplacedUnseen(t *testing.T) {
 	}
 	stale := s.api.Arm(kube.Rule{Match: kube.Calls("/name/status", "PATCH"), Do: proxy.Hold, Delay: 1, Times: proxy.Always})
 	close(gate)
-	stale.Await(t, 2) // the operator tells the old one's progress
+	stale.Await(t, 1) // the operator tells the old one's progress
+	close(rest)
+	stale.Await(t, 2) // and its end; so the first was answered
 	if status := s.world.Campaign("name").Status; status.ObservedGeneration > 0 || status.Recipients != nil {
 		t.Errorf("the new object has the old one's status: %+v", status)
 	}

@@ -159,7 +159,13 @@ func (l *load) suspend(name string, suspend bool) {
 	key := types.NamespacedName{Namespace: l.namespace, Name: name}
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"suspend":%t}}`, suspend))
 	object.Namespace, object.Name = key.Namespace, key.Name
-	if err := l.cluster.Client.Patch(context.Background(), object, patch); err != nil && !apierrors.IsNotFound(err) {
+	err := l.cluster.Client.Patch(context.Background(), object, patch)
+	if apierrors.IsInvalid(err) { // it may have ended meanwhile, and is frozen then
+		if getErr := l.cluster.Client.Get(context.Background(), key, object); getErr == nil && object.Status.TerminalState != "" {
+			return
+		}
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
 		l.Errorf("Suspending campaign %s: %v", name, err)
 	}
 }
