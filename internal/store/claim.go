@@ -56,18 +56,24 @@ func (s *Store) claimLeased(ctx context.Context, claim campaign.Claim) ([]campai
 				return err
 			}
 		}
-		row, runs, err := mayClaim(tx, claim)
-		if err != nil || !runs {
-			return err
-		}
-		for again := true; again; {
-			if claimed, again, err = claimDue(tx, claim, row); err != nil {
-				return err
-			}
-		}
-		return nil
+		claimed, err = claimAny(tx, claim)
+		return err
 	})
 	return claimed, err
+}
+
+// claimAny claims whoever is due, if the job's recipients may be claimed at all.
+func claimAny(tx *gorm.DB, claim campaign.Claim) (claimed []campaign.Claimed, err error) {
+	row, runs, err := mayClaim(tx, claim)
+	if err != nil || !runs {
+		return nil, err
+	}
+	for again := true; again; {
+		if claimed, again, err = claimDue(tx, claim, row); err != nil {
+			return nil, err
+		}
+	}
+	return claimed, nil
 }
 
 // leasedUnannounced returns those of the job that are claimed under the token and not announced.

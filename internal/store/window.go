@@ -41,10 +41,9 @@ const (
 func (s *Store) claimAnnounced(ctx context.Context, claim campaign.Claim) ([]campaign.Claimed, error) {
 	var claimed []campaign.Claimed
 	tries, untried := 0, true
-	err := s.write(ctx, "claiming recipients", func(tx *gorm.DB) error {
+	err := s.write(ctx, "claiming recipients", func(tx *gorm.DB) (err error) {
 		claimed = nil
 		if tries++; tries > 1 {
-			var err error
 			if claimed, err = claimedBefore(tx, claim); err != nil || len(claimed) > 0 {
 				return err
 			}
@@ -56,16 +55,8 @@ func (s *Store) claimAnnounced(ctx context.Context, claim campaign.Claim) ([]cam
 				return err
 			}
 		}
-		row, runs, err := mayClaim(tx, claim)
-		if err != nil || !runs {
-			return err
-		}
-		for again := true; again; {
-			if claimed, again, err = claimDue(tx, claim, row); err != nil {
-				return err
-			}
-		}
-		return nil
+		claimed, err = claimAny(tx, claim)
+		return err
 	})
 	return claimed, err
 }

@@ -223,7 +223,7 @@ func (c *chaos) killWorker(i int) {
 	c.Helper()
 	c.workers[i].Kill()
 	c.killed[fmt.Sprintf("worker %d", i)]++
-	for _, id := range unanswered(c.T, c.journals[i]) {
+	for _, id := range harness.Unanswered(c.T, c.journals[i]) {
 		c.doubtful[id] = true
 	}
 }

@@ -180,7 +180,7 @@ func (s *scene) ended() bool {
 func (s *scene) died(who role) {
 	s.t.Helper()
 	if dir := s.journals[who]; dir != "" {
-		for _, id := range unanswered(s.t, dir) {
+		for _, id := range harness.Unanswered(s.t, dir) {
 			s.doubtful[id] = true
 		}
 	}

@@ -1,4 +1,4 @@
-package faults
+package harness
 
 import (
 	"hash/crc32"
@@ -9,19 +9,19 @@ import (
 	"testing"
 )
 
-// unanswered reads the journal of a worker that was killed: the recipients whose final dot may have gone out and whose
+// Unanswered reads the journal of a worker that was killed: the recipients whose final dot may have gone out and whose
 // reply was not read. Its files are as docs/worker.md has them.
-func unanswered(t *testing.T, directory string) []string {
-	t.Helper()
+func Unanswered(tb testing.TB, directory string) []string {
+	tb.Helper()
 	files, err := filepath.Glob(filepath.Join(directory, "*.journal"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var open []string
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			t.Fatalf("Reading the journal: %v", err)
+			tb.Fatalf("Reading the journal: %v", err)
 		}
 		dots := map[string]bool{}
 		for line := range strings.Lines(string(text)) {
