@@ -197,8 +197,8 @@ bench-operator: build control-plane ## Measure the operator at scale: 1,000 camp
 	@hack/services/run --real -- go run ./test/bench/operator $(BENCH_FLAGS)
 
 .PHONY: bench-delivery
-bench-delivery: build ## Measure campaigns against a Node worker and Postfix's smtp-source (needs Node.js; some ten minutes); see docs/performance.md.
-	@hack/services/run --real -- go run ./test/bench/delivery $(BENCH_FLAGS)
+bench-delivery: image-binary ## Measure campaigns against a Node worker and Postfix's smtp-source (needs Node.js; some ten minutes); see docs/performance.md.
+	@hack/services/run --real -- go run ./test/bench/delivery -cartero $(BIN)/image/cartero $(BENCH_FLAGS)
 
 ##@ Tools
 

@@ -30,12 +30,12 @@ type settings struct {
 	seconds            float64
 	roundTrips         []time.Duration
 	env                map[string]string
-	docs, from         string
+	docs               string
 }
 
 func parse(args []string, usage io.Writer) (settings, error) {
 	s := settings{
-		Flags:      measure.NewFlags("bench-delivery", usage).Program().Servers(true).Repeated(3).Chosen("measurements"),
+		Flags:      measure.NewFlags("bench-delivery", usage).Program().Servers(true).Repeated(3).Chosen("measurements").Reported(),
 		roundTrips: []time.Duration{0, time.Millisecond, 20 * time.Millisecond}, env: map[string]string{},
 	}
 	s.IntVar(&s.mails, "mails", 100_000, "mails of a campaign of Cartero's; fewer where the round trip allows fewer")
@@ -55,7 +55,6 @@ func parse(args []string, usage io.Writer) (settings, error) {
 		return nil
 	})
 	s.StringVar(&s.docs, "docs", "", "also write the results into performance.md and performance.svg in this `directory`")
-	s.StringVar(&s.from, "from", "", "measure nothing: take the report from this `file`, which -json has written")
 	if err := s.Parse(args); err != nil {
 		return s, err
 	}
@@ -83,8 +82,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	var r report
-	if s.from != "" {
-		err = r.read(s.from)
+	if s.From != "" {
+		err = r.read(s.From)
 	} else {
 		r, err = measureAll(ctx, s, progress)
 	}

@@ -11,7 +11,9 @@ type side struct {
 	name, title string
 	// trips are the round trips that a mail takes on a connection at least, conns how many connections; 0 for all.
 	trips float64
-	conns int
+	// overlaps: what of these the client sends ahead is its own business, so that they are an estimate and no limit.
+	overlaps bool
+	conns    int
 	// rate is about what it reaches without a round trip: how many mails it gets follows from that.
 	rate float64
 	// endToEnd sides begin with rows in the database and end with rows.
@@ -25,8 +27,8 @@ var (
 	sender     = &side{name: "sender", title: "Cartero's SMTP sender alone", trips: 1, rate: 20_000, run: runClient(clientPool)}
 	smtpSource = &side{name: "smtp-source", title: "smtp-source (Postfix)", trips: 4, rate: 9_000, run: runSource}
 	// The usual worker makes a connection for each mail: TCP, greeting, EHLO, MAIL, RCPT, DATA, the final dot.
-	nodeUsual = &side{name: "node", title: "Node worker, as usually written", trips: 7, conns: 1, rate: 120, endToEnd: true, run: runNode(usualWorker)}
-	nodeTuned = &side{name: "node-tuned", title: "Node worker, tuned", trips: 4, rate: 300, endToEnd: true, run: runNode(tunedWorker)}
+	nodeUsual = &side{name: "node", title: "Node worker, as usually written", trips: 7, overlaps: true, conns: 1, rate: 120, endToEnd: true, run: runNode(usualWorker)}
+	nodeTuned = &side{name: "node-tuned", title: "Node worker, tuned", trips: 4, overlaps: true, rate: 300, endToEnd: true, run: runNode(tunedWorker)}
 	cartero   = &side{name: "cartero", title: "Cartero, end to end", trips: 1, rate: math.Inf(1), endToEnd: true, run: runCartero}
 
 	sides = []*side{control, nodeUsual, nodeTuned, smtpSource, sender, cartero}

@@ -72,7 +72,7 @@ func (r *report) fill(steps []step, all found) {
 				CPU:      cpuSeries(samples, func(s sample) map[string]float64 { return s.CPU }),
 				Resident: measure.Of(samples, func(s sample) float64 { return s.Resident }),
 			}
-			if limit := s.side.limit(r.Conns, s.load.roundTrip); !math.IsInf(limit, 1) {
+			if limit := s.side.limit(r.Conns, s.load.roundTrip); !s.side.overlaps && !math.IsInf(limit, 1) {
 				one.Limit = limit
 			}
 			r.Rates = append(r.Rates, one)

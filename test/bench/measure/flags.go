@@ -20,10 +20,11 @@ type Flags struct {
 	Cartero string
 	// Database and Redis are URLs of servers that nothing else uses meanwhile.
 	Database, Redis string
-	// Rounds is an odd number; Only chooses what is measured; JSON is the file for the report, or empty.
-	Rounds int
-	Only   *regexp.Regexp
-	JSON   string
+	// Rounds is an odd number; Only chooses what is measured; JSON is the file for the report, and From that of an earlier
+	// one; both may be empty.
+	Rounds     int
+	Only       *regexp.Regexp
+	JSON, From string
 
 	only                             string
 	needsDatabase, needsRedis, built bool
@@ -73,6 +74,12 @@ func (f *Flags) Chosen(of string) *Flags {
 	return f
 }
 
+// Reported adds -from, with which nothing is measured and no server needed.
+func (f *Flags) Reported() *Flags {
+	f.StringVar(&f.From, "from", "", "measure nothing: take the report from this `file`, which -json has written")
+	return f
+}
+
 // Parse reads and checks the arguments.
 func (f *Flags) Parse(args []string) error {
 	if err := f.FlagSet.Parse(args); err != nil {
@@ -81,7 +88,7 @@ func (f *Flags) Parse(args []string) error {
 	switch {
 	case f.NArg() > 0:
 		return fmt.Errorf("unexpected argument %q", f.Arg(0))
-	case f.needsRedis && f.Redis == "" || f.needsDatabase && f.Database == "":
+	case f.From == "" && (f.needsRedis && f.Redis == "" || f.needsDatabase && f.Database == ""):
 		return f.missing()
 	case f.Rounds < 1 || f.Rounds%2 == 0:
 		return errors.New("-rounds must be odd, so that a median is one of the values")
