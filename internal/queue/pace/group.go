@@ -9,14 +9,12 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 //go:embed plan.lua
 var planSource string
 
-var planScript = redis.NewScript(planSource)
+var planScript = newScript(planSource)
 
 // shareKept is how long a campaign has a share of a group's rate that asks for nothing.
 const shareKept = 2 * time.Minute

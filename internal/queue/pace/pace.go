@@ -17,14 +17,19 @@ import (
 )
 
 var (
+	//go:embed lib.lua
+	lib string
 	//go:embed reserve.lua
 	reserveSource string
 	//go:embed release.lua
 	releaseSource string
 
-	reserveScript = redis.NewScript(reserveSource)
-	releaseScript = redis.NewScript(releaseSource)
+	reserveScript = newScript(reserveSource)
+	releaseScript = newScript(releaseSource)
 )
+
+// newScript returns the script with the shared functions before it.
+func newScript(source string) *redis.Script { return redis.NewScript(lib + source) }
 
 const (
 	// batchTime is how much time one reservation covers where the interval is short: at 1 ms it brings 25 slots.

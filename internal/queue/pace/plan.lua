@@ -4,17 +4,7 @@
 -- ARGV: 1 campaign, 2 time between two turns (µs, may have a fraction), 3 how many want one, 4 how far away one may be (µs),
 --       5 how long a campaign that asks for nothing has a share (ms)
 -- Returns {how many got one, µs until the first, µs from each to the next}.
-local function integer(n)
-  return string.format('%.0f', n)
-end
-
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local now_ms = math.floor(now / 1000)
-
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. integer(now_ms))
-redis.call('ZADD', KEYS[2], integer(now_ms + tonumber(ARGV[5])), ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[5])
+keep(KEYS[2], ARGV[1], ARGV[5])
 
 local every = math.ceil(tonumber(ARGV[2]) * redis.call('ZCARD', KEYS[2]))
 local first = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
@@ -23,6 +13,6 @@ local planned = 0
 if first <= last then planned = math.min(tonumber(ARGV[3]), 1 + math.floor((last - first) / every)) end
 if planned > 0 then
   local after = first + planned * every
-  redis.call('SET', KEYS[1], integer(after), 'PX', integer(math.ceil((after - now) / 1000) + 1000))
+  move(KEYS[1], after)
 end
 return {planned, integer(first - now), integer(every)}

@@ -21,7 +21,7 @@ import (
 //go:embed take.lua
 var takeSource string
 
-var takeScript = redis.NewScript(takeSource)
+var takeScript = newScript(takeSource)
 
 const (
 	// horizon is how far away a turn may be that is handed out, and how long the last of several comes after the first.

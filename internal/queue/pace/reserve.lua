@@ -3,17 +3,7 @@
 -- ARGV: 1 worker, 2 interval (µs), 3 how many slots (0: only stay on the list), 4 not before: µs from now,
 --       5 how long a worker stays on the list (ms)
 -- Returns {µs until the first slot begins, Redis's time (µs), rank of this worker from 0, how many workers there are}.
-local function integer(n)
-  return string.format('%.0f', n)
-end
-
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local now_ms = math.floor(now / 1000)
-
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. integer(now_ms))
-redis.call('ZADD', KEYS[2], integer(now_ms + tonumber(ARGV[5])), ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[5])
+keep(KEYS[2], ARGV[1], ARGV[5])
 -- By name, so that every worker sees the same order whoever was last to call.
 local workers = redis.call('ZRANGE', KEYS[2], 0, -1)
 table.sort(workers)
@@ -26,6 +16,6 @@ local slots, first = tonumber(ARGV[3]), now
 if slots > 0 then
   first = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now + tonumber(ARGV[4]))
   local after = first + slots * tonumber(ARGV[2])
-  redis.call('SET', KEYS[1], integer(after), 'PX', integer(math.ceil((after - now) / 1000) + 1000))
+  move(KEYS[1], after)
 end
 return {integer(first - now), integer(now), rank, #workers}

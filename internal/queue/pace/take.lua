@@ -6,17 +6,7 @@
 --       the list (ms)
 -- Returns {turns handed out, µs until the first (negative: its time has come), next after that, next before, how many
 -- workers there are}.
-local function integer(n)
-  return string.format('%.0f', n)
-end
-
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local now_ms = math.floor(now / 1000)
-
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. integer(now_ms))
-redis.call('ZADD', KEYS[2], integer(now_ms + tonumber(ARGV[8])), ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[8])
+keep(KEYS[2], ARGV[1], ARGV[8])
 local workers = redis.call('ZCARD', KEYS[2])
 
 local every, most, early, horizon = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -32,5 +22,5 @@ if first > now + horizon then
 end
 local turns = math.min(most, 1 + math.floor((math.max(first, now) + horizon - first) / every))
 local after = base + turns * every
-redis.call('SET', KEYS[1], integer(after), 'PX', integer(math.ceil((after - now) / 1000) + 1000))
+move(KEYS[1], after)
 return {turns, integer(first - now), integer(after), integer(base), workers}
