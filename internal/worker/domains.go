@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -226,19 +227,16 @@ func isAside(result campaign.Result) bool {
 // unannounced.
 func (r *run) feedLanes(c *claim, lanes []lane) (wait func() bool) {
 	var left atomic.Bool
-	ended := make(chan struct{}, len(lanes))
+	var feeding sync.WaitGroup
 	for _, l := range lanes {
-		go func() {
-			defer func() { ended <- struct{}{} }()
+		feeding.Go(func() {
 			if r.feedLane(c, l) {
 				left.Store(true)
 			}
-		}()
+		})
 	}
 	return func() bool {
-		for range lanes {
-			<-ended
-		}
+		feeding.Wait()
 		return left.Load()
 	}
 }

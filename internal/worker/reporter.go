@@ -146,9 +146,7 @@ func (r *reporter) gather(ctx context.Context) bool {
 		}
 		var up <-chan time.Time
 		if some {
-			timer := time.NewTimer(wait)
-			defer timer.Stop()
-			up = timer.C
+			up = time.After(wait) // a timer that nobody waits for any more is collected
 		}
 		select {
 		case <-r.wake:
