@@ -214,6 +214,12 @@ func (p *Process) Stop() {
 // Eventually polls what another process does until it holds. The test fails when Patience is over.
 func Eventually(tb testing.TB, what string, holds func() bool) {
 	tb.Helper()
+	if !eventually(holds) {
+		tb.Fatalf("gave up waiting until %s", what)
+	}
+}
+
+func eventually(holds func() bool) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	ticker := time.NewTicker(pollInterval)
@@ -221,8 +227,9 @@ func Eventually(tb testing.TB, what string, holds func() bool) {
 	for !holds() {
 		select {
 		case <-ctx.Done():
-			tb.Fatalf("gave up waiting until %s", what)
+			return false
 		case <-ticker.C:
 		}
 	}
+	return true
 }

@@ -1,9 +1,13 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"slices"
 	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // Recipient is a row of the table Recipient, as a legacy reader and as Cartero see it.
@@ -44,8 +48,25 @@ func (s Services) Jobs(tb testing.TB) []Job {
 		})
 }
 
-// CountedJobs is what Jobs must be: each job counted from its recipients' legacy columns.
-func (s Services) CountedJobs(tb testing.TB) []Job {
+// AwaitJobs waits until each job's row says what those of its recipients do. A campaign is complete when nobody is left to try;
+// the row of its last job follows a moment later. Of the jobs in empty, which have no recipients, it knows no more than told.
+func (s Services) AwaitJobs(tb testing.TB, empty ...Job) {
+	tb.Helper()
+	byID := func(a, b Job) int { return cmp.Compare(a.ID, b.ID) }
+	var want, jobs []Job
+	same := func() bool {
+		want, jobs = append(s.countedJobs(tb), empty...), s.Jobs(tb)
+		slices.SortFunc(want, byID)
+		slices.SortFunc(jobs, byID)
+		return slices.Equal(want, jobs)
+	}
+	if !eventually(same) {
+		tb.Errorf("EmailJob (-counted from Recipient +as it is):\n%s", gocmp.Diff(want, jobs))
+	}
+}
+
+// countedJobs is what Jobs is to become: each job counted from its recipients' legacy columns.
+func (s Services) countedJobs(tb testing.TB) []Job {
 	tb.Helper()
 	return query(tb, s.DB, "SELECT `jobId`, CASE WHEN SUM(`status` = 'SENT') = 0 THEN 'FAILED' ELSE 'COMPLETED' END, COUNT(*), "+
 		"SUM(`status` = 'SENT'), SUM(`status` = 'FAILED') FROM `Recipient` GROUP BY `jobId` ORDER BY `jobId`",

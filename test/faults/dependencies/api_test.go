@@ -148,7 +148,7 @@ func TestReplacedUnseen(t *testing.T) {
 			}
 		}
 	}
-	s.judgeJobs()
+	s.world.AwaitJobs(s)
 }
 
 // TestWatchTooOld: a watch that is refused as too old is begun anew, with all that happened meanwhile.
