@@ -86,7 +86,26 @@ func (s *scope) cancelled() bool {
 
 // foreign reports whether another object opened the campaign that the ledger has under this key.
 func (s *scope) foreign() bool {
-	return s.sealed() && !s.record.CreatedAt.Equal(s.object.CreationTimestamp.Time)
+	switch {
+	case !s.sealed():
+		return false
+	case s.record.CreatedBy == "": // by a version that noted when only
+		return !s.record.CreatedAt.Equal(s.object.CreationTimestamp.Time)
+	default:
+		return s.record.CreatedBy != s.id()
+	}
+}
+
+// over reports whether the campaign of another object had ended when this one was created. That is known to the second: where
+// it ended in the same one, it counts whether an earlier loop saw it run.
+func (s *scope) over() bool {
+	if !s.foreign() || s.tally.LastCompletedAt == nil {
+		return false
+	}
+	complete := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.ConditionComplete)
+	sawItRun := complete != nil && complete.Reason != v1alpha1.ReasonAlreadyCompleted
+	ended, created := s.tally.LastCompletedAt.Truncate(time.Second), s.object.CreationTimestamp.Time
+	return ended.Before(created) || ended.Equal(created) && !sawItRun
 }
 
 func acceptedCondition(f facts) verdict {
@@ -170,7 +189,7 @@ func completeCondition(f facts) verdict {
 		return known
 	case !f.done() || f.failed():
 		return isFalse(v1alpha1.ReasonInProgress, "%s", f.progressMessage())
-	case f.foreign() && f.tally.LastCompletedAt != nil && f.tally.LastCompletedAt.Before(f.object.CreationTimestamp.Time):
+	case f.over():
 		return isTrue(v1alpha1.ReasonAlreadyCompleted,
 			"The campaign had ended before this object was created: %s", f.progressMessage())
 	case f.tally.Unsuccessful() > f.tally.Suppressed: // leaving people out on purpose is no failure

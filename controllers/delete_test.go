@@ -36,7 +36,6 @@ func TestOrphanGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	key := applied(func(c *v1alpha1.EmailCampaign) { c.Spec.DeletionPolicy = v1alpha1.DeletionOrphan })(t, w)
-	first := w.get(t, key)
 	w.events()
 	w.remove(t, key)
 	w.mustSettle(t, key)
@@ -44,10 +43,8 @@ func TestOrphanGoesOn(t *testing.T) {
 		t.Error("The object is not gone, or nobody said that its campaign goes on")
 	}
 	w.deliver(t, w.namespace+"/launch", accepted)
-	manifest := func() *v1alpha1.EmailCampaign {
-		return kubetest.NewCampaign(w.namespace, "launch").WithJobSize(2).WithInline("ada@example.com", "bob@example.com", "cid@example.com").Obj()
-	}
-	again := w.applyLater(t, manifest, first.CreationTimestamp)
+	again := w.apply(t, kubetest.NewCampaign(w.namespace, "launch").WithJobSize(2).
+		WithInline("ada@example.com", "bob@example.com", "cid@example.com").Obj())
 	if got := w.outcomeOf(t, again); !cmp.Equal(got.Rows, all("accepted"), sorted) || !strings.HasPrefix(got.Ready, "True ") {
 		t.Errorf("Applied again: %+v", got)
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/google/go-cmp/cmp"
@@ -308,9 +307,7 @@ func TestTheSameManifestAgainIsTheSameCampaign(t *testing.T) {
 			first := w.mustSettle(t, key)
 			campaignKey := first.Status.CampaignKey
 			if tc.delivered {
-				w.now = w.now.Add(-time.Hour) // creationTimestamp has seconds only
 				w.deliver(t, campaignKey, accepted)
-				w.now = w.now.Add(time.Hour)
 			}
 			if err := w.cluster.Client.Delete(t.Context(), manifest()); err != nil {
 				t.Fatal(err)
@@ -320,7 +317,7 @@ func TestTheSameManifestAgainIsTheSameCampaign(t *testing.T) {
 				t.Fatalf("the object is still there: %v", err)
 			}
 
-			again := w.mustSettle(t, w.applyLater(t, manifest, first.CreationTimestamp))
+			again := w.mustSettle(t, w.apply(t, manifest()))
 			wantRows := []string{campaign.JobID(campaignKey, 0) + "/ada@example.com: " + tc.wantRow}
 			if diff := cmp.Diff(wantRows, w.rows(t, campaignKey)); diff != "" {
 				t.Error(diff)

@@ -35,14 +35,21 @@ func aCampaign(mutate ...func(*v1alpha1.EmailCampaign)) given {
 
 func (g given) written(at time.Time) given {
 	g.record = &campaign.Record{
-		Key: g.key, ContentHash: "c", ListHash: "l", CreatedAt: created, SealedAt: &at,
+		Key: g.key, ContentHash: "c", ListHash: "l", CreatedAt: created, CreatedBy: g.id(), SealedAt: &at,
 		Totals: campaign.Totals{Recipients: 10, Jobs: 1},
 	}
 	return g
 }
 
-func (g given) openedBy(other time.Time) given {
-	g.record.CreatedAt = other
+// openedBy has another object have opened the campaign.
+func (g given) openedBy(uid string) given {
+	g.record.CreatedBy = uid
+	return g
+}
+
+// openedAt has a version that did not note by whom have opened the campaign.
+func (g given) openedAt(at time.Time) given {
+	g.record.CreatedBy, g.record.CreatedAt = "", at
 	return g
 }
 

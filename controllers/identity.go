@@ -120,7 +120,7 @@ func (s *scope) draft(listHash string) campaign.Draft {
 		ListHash:  listHash,
 		JobSize:   jobSize(s.object),
 		Control:   s.control,
-		CreatedAt: s.object.CreationTimestamp.Time, // tells the object that opened the campaign from one that adopts it
+		CreatedAt: s.object.CreationTimestamp.Time,
 		Owner:     s.id(),
 	}
 }

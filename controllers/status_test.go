@@ -2,10 +2,12 @@ package controllers
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -183,7 +185,7 @@ func TestConditions(t *testing.T) {
 		},
 		{
 			name: "applied again after it had ended",
-			given: aCampaign().written(before).openedBy(before).enqueuedNow().
+			given: aCampaign().written(before).openedBy("other-uid").enqueuedNow().
 				counting(campaign.Tally{Accepted: 10, LastCompletedAt: &before}),
 			want: map[string]string{
 				"Accepted": "True Accepted", "Materialized": "True Adopted", "Enqueued": "True Enqueued",
@@ -295,5 +297,65 @@ func TestStatusOfAFinishedCampaign(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Objects of the same second are told apart by their UIDs.
+func TestWhoseCampaign(t *testing.T) {
+	t.Parallel()
+	ended := func(at time.Time) campaign.Tally { return campaign.Tally{Accepted: 10, LastCompletedAt: &at} }
+	const other = "other-uid"
+	mine := func(mutate ...func(*v1alpha1.EmailCampaign)) given {
+		return aCampaign(append(mutate, func(c *v1alpha1.EmailCampaign) { c.UID = "launch-uid" })...)
+	}
+	saying := func(reason string) func(*v1alpha1.EmailCampaign) {
+		return func(c *v1alpha1.EmailCampaign) {
+			c.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionComplete, Reason: reason}}
+		}
+	}
+	before, inTheSecond, aSecondLater := created.Add(-time.Hour), created.Add(900*time.Millisecond), created.Add(time.Second)
+	for _, tc := range []struct {
+		name  string
+		given given
+		want  [2]string // reasons of Materialized and Complete
+	}{
+		{"its own", mine().written(now).counting(ended(now)), [2]string{"Materialized", "Completed"}},
+		{"its own, by a clock that is behind", mine().written(before).counting(ended(before)), [2]string{"Materialized", "Completed"}},
+		{"another's, that ended before", mine().written(before).openedBy(other).counting(ended(before)), [2]string{"Adopted", "AlreadyCompleted"}},
+		{
+			"another's of the same second, ended in it", mine().written(created).openedBy(other).counting(ended(inTheSecond)),
+			[2]string{"Adopted", "AlreadyCompleted"},
+		},
+		{
+			"and looked at again", mine(saying("AlreadyCompleted")).written(created).openedBy(other).counting(ended(inTheSecond)),
+			[2]string{"Adopted", "AlreadyCompleted"},
+		},
+		{
+			"another's of the same second, seen to run, ended in it",
+			mine(saying("InProgress")).written(created).openedBy(other).counting(ended(inTheSecond)),
+			[2]string{"Adopted", "Completed"},
+		},
+		{
+			"another's of the same second, ended after it", mine().written(created).openedBy(other).counting(ended(aSecondLater)),
+			[2]string{"Adopted", "Completed"},
+		},
+		{
+			"opened when this one was, by a version that did not note by whom", mine().written(now).openedAt(created).counting(ended(now)),
+			[2]string{"Materialized", "Completed"},
+		},
+		{
+			"opened before, by such a version", mine().written(now).openedAt(before).counting(ended(before)),
+			[2]string{"Adopted", "AlreadyCompleted"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			computeStatus(tc.given.enqueuedNow().scope, nil, telemetry.Redact, DefaultNoProgressAfter)
+			lines := conditionLines(tc.given.object)
+			got := [2]string{strings.TrimPrefix(lines["Materialized"], "True "), strings.TrimPrefix(lines["Complete"], "True ")}
+			if got != tc.want {
+				t.Errorf("Materialized and Complete are %v, want %v", got, tc.want)
+			}
+		})
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -131,21 +130,6 @@ func (w *world) apply(t *testing.T, object *v1alpha1.EmailCampaign) client.Objec
 		t.Fatal(err)
 	}
 	return client.ObjectKeyFromObject(object)
-}
-
-// applyLater applies until the API server's clock, which stamps whole seconds, has gone on.
-func (w *world) applyLater(t *testing.T, manifest func() *v1alpha1.EmailCampaign, after metav1.Time) client.ObjectKey {
-	t.Helper()
-	for {
-		object := manifest()
-		key := w.apply(t, object)
-		if object.CreationTimestamp.After(after.Time) {
-			return key
-		}
-		if err := w.cluster.Client.Delete(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 func (w *world) get(t *testing.T, key client.ObjectKey) *v1alpha1.EmailCampaign {

@@ -233,6 +233,8 @@ type Record struct {
 	Verbs     Verbs
 	Owner     Owner
 	CreatedAt time.Time
+	// CreatedBy is the Owner that the campaign was opened with; empty if that was nobody, or no version that notes it.
+	CreatedBy string
 	// SealedAt is nil while the list is being written: no worker touches the campaign's jobs before it is set.
 	SealedAt *time.Time
 	// StartedAt is the first claim of a recipient.

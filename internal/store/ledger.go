@@ -32,6 +32,7 @@ func (s *Store) Open(ctx context.Context, draft campaign.Draft) (campaign.Record
 		JobSize:      draft.JobSize,
 		InvalidLines: "[]",
 		CreatedAt:    at(draft.CreatedAt),
+		CreatedBy:    draft.Owner,
 		Owner:        draft.Owner,
 		Suspended:    draft.Control.Suspended,
 		OpensAt:      at(draft.Control.OpensAt),

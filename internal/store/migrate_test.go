@@ -201,6 +201,7 @@ func TestMigrateFromEmptyAndAgain(t *testing.T) {
 			"4 | record of sends | 2026-03-04 05:06:07.000",
 			"5 | steering | 2026-03-04 05:06:07.000",
 			"6 | suppression | 2026-03-04 05:06:07.000",
+			"7 | who opened a campaign | 2026-03-04 05:06:07.000",
 		}, noted); diff != "" {
 			t.Error(diff)
 		}

@@ -84,6 +84,11 @@ var migrations = []migration{
 			{"listId", "VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT ''", "TEXT NOT NULL DEFAULT ''"},
 		}},
 	}},
+	{version: 7, name: "who opened a campaign", steps: []step{
+		addColumns{"Campaign", []column{
+			{"createdBy", "VARCHAR(191) NOT NULL DEFAULT ''", "TEXT NOT NULL DEFAULT ''"},
+		}},
+	}},
 }
 
 // stateIndex is the index that claims read in the order of ids, and tallies alone.

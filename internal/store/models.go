@@ -31,6 +31,7 @@ type campaignRow struct {
 	CancelledAt     stamp   `gorm:"column:cancelledAt"`
 	Category        string  `gorm:"column:category"`
 	Priority        int     `gorm:"column:priority"`
+	CreatedBy       string  `gorm:"column:createdBy"`
 	Owner           string  `gorm:"column:owner"`
 	OwnerSeenAt     stamp   `gorm:"column:ownerSeenAt"`
 	Revision        int     `gorm:"column:revision"`
@@ -90,7 +91,7 @@ func (campaignRow) TableName() string { return "Campaign" }
 var recordColumns = []string{
 	"key", "origin", "contentHash", "listHash", "jobSize", "totalRecipients", "totalJobs", "duplicates", "invalid",
 	"invalidLines", "suspended", "holdReason", "holdMessage", "holdUntil", "createdAt", "sealedAt", "startedAt",
-	"cancelledAt", "owner", "ownerSeenAt", "revision", "opensAt", "closesAt", "startBefore", "steeredAt", "suspendedAt",
+	"cancelledAt", "createdBy", "owner", "ownerSeenAt", "revision", "opensAt", "closesAt", "startBefore", "steeredAt", "suspendedAt",
 	"endReason", "steering", "dropped",
 }
 
@@ -137,6 +138,7 @@ func (r campaignRow) record() (campaign.Record, error) {
 		Verbs:       steering.Verbs,
 		Owner:       campaign.Owner{ID: r.Owner, SeenAt: r.OwnerSeenAt.Time},
 		CreatedAt:   r.CreatedAt.Time,
+		CreatedBy:   r.CreatedBy,
 		SealedAt:    r.SealedAt.pointer(),
 		StartedAt:   r.StartedAt.pointer(),
 		CancelledAt: r.CancelledAt.pointer(),

@@ -22,6 +22,17 @@ var ledgerTests = map[string]func(s *scene){
 		s.equal("record read again", read, want)
 	},
 
+	"opening notes who does": func(s *scene) {
+		d := draft()
+		d.Owner = "some-uid"
+		first, err := s.Open(s.ctx(), d)
+		s.must(err)
+		d.Owner = "other-uid"
+		second, err := s.Open(s.ctx(), d)
+		s.must(err)
+		s.equal("opened by", []string{first.CreatedBy, second.CreatedBy}, []string{"some-uid", "some-uid"})
+	},
+
 	"opening a key that exists returns what is there": func(s *scene) {
 		first, err := s.Open(s.ctx(), draft())
 		s.must(err)
