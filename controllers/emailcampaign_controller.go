@@ -154,6 +154,7 @@ func (r *EmailCampaignReconciler) validate() error {
 
 // Reconcile is a table of contents: the steps are in the files beside, what becomes of their errors in outcome.go.
 func (r *EmailCampaignReconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
+	defer func() { err = unlessStopped(ctx, err) }()
 	object := &v1alpha1.EmailCampaign{}
 	if err := r.Client.Get(ctx, req.NamespacedName, object); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)

@@ -126,6 +126,15 @@ func (r *EmailCampaignReconciler) writeStatus(ctx context.Context, s *scope) err
 	}
 }
 
+// unlessStopped is the error of a loop, unless the end of the process has cut it short: whoever leads next does it all again,
+// and there is nothing for anybody to look into.
+func unlessStopped(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return nil
+	}
+	return err
+}
+
 // nextLoop is a pure function of what the loop found; progress is how often a campaign that is being sent is looked at.
 func nextLoop(s *scope, stepErr error, progress time.Duration) (ctrl.Result, error) {
 	if stalled := asStalled(stepErr); stalled != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
@@ -59,6 +60,23 @@ func TestAConflictIsMetAgain(t *testing.T) {
 	once(t, w, key)
 	if len(w.get(t, key).Finalizers) != 1 {
 		t.Error("the object has no finalizer")
+	}
+}
+
+// A loop that the end of the process cuts short has failed at nothing, and the next one does it all.
+func TestALoopThatIsStoppedIsNoError(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := w.apply(t, kubetest.NewCampaign(w.namespace, "launch").WithInline("ada@example.com").Obj())
+	once(t, w, key) // the finalizer
+	stopped, stop := context.WithCancel(t.Context())
+	r := w.reconciler(t)
+	r.Now = func() time.Time { stop(); return w.now }
+	if _, err := r.Reconcile(stopped, requestOf(key)); err != nil || stopped.Err() == nil {
+		t.Errorf("the loop returned %v, its context %v", err, stopped.Err())
+	}
+	if got := conditionLines(w.mustSettle(t, key))["Materialized"]; got != "True Materialized" {
+		t.Errorf("Materialized is %q", got)
 	}
 }
 
