@@ -117,6 +117,7 @@ func (w *Worker) attempt(t task, p *policy, buffer []byte) (campaign.Result, eff
 		}
 		return givenBack(t.recipient.ID, now), after, m.Raw
 	}
+	verdict = w.closings.judge(t.recipient.ID, verdict)
 	result, after := decide(verdict, t.recipient, p.retry, p.rules, now, w.cfg.Random)
 	if after.action != "" {
 		w.cfg.Hooks.OnRule(after.action)

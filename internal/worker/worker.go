@@ -130,6 +130,7 @@ type Worker struct {
 	reporter *reporter
 	relay    *relay
 	notes    *notes
+	closings closings
 	watched  *watched
 	guard    *guard
 	groups   []*group
@@ -167,7 +168,8 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{
 		cfg: cfg, journal: journal, claims: open, reporter: newReporter(cfg, open),
 		relay: &relay{random: cfg.Random}, notes: &notes{at: map[string]time.Time{}},
-		watched: newWatched(), guard: &guard{samples: map[string]*sample{}}, ending: make(chan struct{}, 1),
+		closings: closings{of: map[string]int{}},
+		watched:  newWatched(), guard: &guard{samples: map[string]*sample{}}, ending: make(chan struct{}, 1),
 		tasks: make(chan task), urgent: make(chan task), turn: make(chan struct{}, 1),
 	}
 	w.groups = newGroups(cfg.Domains)
