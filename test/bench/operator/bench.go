@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -146,11 +148,40 @@ func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(b.progress, "  "+format+" …\n", args...)
 }
 
-// apply creates the next campaign, to that many recipients in a domain of its own, and returns the domain.
-func (b *bench) apply(ctx context.Context, recipients int) (string, error) {
+// appliers is how many campaigns are applied at a time where there are many.
+const appliers = 8
+
+// applyMany creates the next campaigns as fast as the API server takes them.
+func (b *bench) applyMany(ctx context.Context, campaigns, recipients int) error {
+	progress := time.NewTicker(progressInterval)
+	defer progress.Stop()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(appliers)
+	for i := range campaigns {
+		select {
+		case <-progress.C:
+			b.say("%d of %d are applied", i, campaigns)
+		default:
+		}
+		b.applied++
+		number := b.applied
+		group.Go(func() error { return b.create(ctx, number, recipients) })
+	}
+	return group.Wait()
+}
+
+// apply creates the next campaign, to one recipient, and returns the domain of that.
+func (b *bench) apply(ctx context.Context) (string, error) {
 	b.applied++
-	name := fmt.Sprintf("campaign-%05d", b.applied)
-	domain := name + ".example"
+	return domainOf(b.applied), b.create(ctx, b.applied, 1)
+}
+
+func domainOf(number int) string { return fmt.Sprintf("campaign-%05d.example", number) }
+
+// create creates a campaign to that many recipients in a domain of its own.
+func (b *bench) create(ctx context.Context, number, recipients int) error {
+	domain := domainOf(number)
+	name := strings.TrimSuffix(domain, ".example")
 	object := &v1alpha1.EmailCampaign{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	object.Spec.Message = v1alpha1.Message{Subject: "News", Text: "There is news.\n", HTML: "<p>There is <b>news</b>.</p>\n"}
 	for i := range recipients {
@@ -159,9 +190,9 @@ func (b *bench) apply(ctx context.Context, recipients int) (string, error) {
 		})
 	}
 	if err := b.client.Create(ctx, object); err != nil {
-		return "", fmt.Errorf("applying %s: %w", name, err)
+		return fmt.Errorf("applying %s: %w", name, err)
 	}
-	return domain, nil
+	return nil
 }
 
 // awaitEnd waits until all that was applied has ended, and fails unless all of it is complete.

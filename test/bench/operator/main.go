@@ -60,10 +60,17 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	var r report
-	for _, step := range []func(context.Context, *report) error{b.applyToFirstMail, b.manyAtOnce, b.manyFinished} {
-		if err := step(ctx, &r); err != nil {
+	fmt.Fprintln(out, machine)
+	for _, step := range []struct {
+		measure func(context.Context, *report) error
+		print   func(report, io.Writer) error
+	}{{b.applyToFirstMail, report.printFirstMail}, {b.manyAtOnce, report.printAtOnce}, {b.manyFinished, report.printFinished}} {
+		if err := step.measure(ctx, &r); err != nil {
+			return err
+		}
+		if err := step.print(r, out); err != nil {
 			return err
 		}
 	}
-	return r.print(out, machine)
+	return nil
 }

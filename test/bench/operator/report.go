@@ -33,32 +33,49 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 	return sorted[min(len(sorted)-1, len(sorted)*p/100)]
 }
 
-func (r report) print(out io.Writer, machine measure.Machine) error {
-	table := measure.NewTable()
-	row := func(what, value, goal string, met bool) {
-		verdict := ""
-		if goal != "" {
-			verdict = measure.Verdict(met)
-		}
-		table.Row(what, value, goal, verdict)
-	}
-	fmt.Fprintln(out, machine)
-	table.Section(fmt.Sprintf("APPLY TO FIRST MAIL, IDLE (%d times)", len(r.FirstMail)))
+// section is a table of its own, for each is printed when it is measured.
+type section struct{ *measure.Table }
+
+func newSection(format string, args ...any) section {
+	s := section{measure.NewTable()}
+	s.Section(fmt.Sprintf(format, args...))
+	return s
+}
+
+func (s section) value(what, format string, args ...any) {
+	s.Row(what, fmt.Sprintf(format, args...), "", "")
+}
+
+// meant is a value that has a goal.
+func (s section) meant(what, goal string, met bool, format string, args ...any) {
+	s.Row(what, fmt.Sprintf(format, args...), goal, measure.Verdict(met))
+}
+
+func (r report) printFirstMail(out io.Writer) error {
+	s := newSection("APPLY TO FIRST MAIL, IDLE (%d times)", len(r.FirstMail))
 	for _, p := range []int{50, 90} {
-		row(fmt.Sprintf("p%d", p), percentile(r.FirstMail, p).Round(time.Millisecond).String(), "", true)
+		s.value(fmt.Sprintf("p%d", p), "%s", percentile(r.FirstMail, p).Round(time.Millisecond))
 	}
 	p99 := percentile(r.FirstMail, 99)
-	row("p99", p99.Round(time.Millisecond).String(), "< 500ms", p99 < 500*time.Millisecond)
-	table.Section(fmt.Sprintf("%d CAMPAIGNS OF %d RECIPIENTS AT ONCE", r.Campaigns, r.Recipients))
-	row("applied in", r.Applied.Round(100*time.Millisecond).String(), "", true)
-	row("all complete after", r.Ended.Round(100*time.Millisecond).String(), "", true)
-	row("longest wait for a reconcile", fmt.Sprintf("%.2gs", r.LongestWait), "≤ 5s", r.LongestWait <= 5)
-	row("processor time of the operator", r.OperatorCPU.Round(10*time.Millisecond).String(), "", true)
-	row("resident at most", fmt.Sprintf("%.0f MiB", r.Most), "", true)
-	table.Section(fmt.Sprintf("%d CAMPAIGNS THAT HAVE ENDED", r.Finished))
-	row("resident, beyond the "+fmt.Sprintf("%.0f MiB with one", r.Base), fmt.Sprintf("%.0f MiB (at most %.0f)",
-		r.Resident-r.Base, r.MostAnew-r.Base), "< 80 MiB", r.Resident-r.Base < 80)
-	row("processor time of the start", r.StartCPU.Round(10*time.Millisecond).String(), "", true)
-	row("processor, idle", fmt.Sprintf("%.2f %% of a core", r.IdleCPU*100), "< 1 %", r.IdleCPU < 0.01)
-	return table.Print(out)
+	s.meant("p99", "< 500ms", p99 < 500*time.Millisecond, "%s", p99.Round(time.Millisecond))
+	return s.Print(out)
+}
+
+func (r report) printAtOnce(out io.Writer) error {
+	s := newSection("%d CAMPAIGNS OF %d RECIPIENTS AT ONCE", r.Campaigns, r.Recipients)
+	s.value("applied in", "%s", r.Applied.Round(100*time.Millisecond))
+	s.value("all complete after", "%s", r.Ended.Round(100*time.Millisecond))
+	s.meant("longest wait for a reconcile", "≤ 5s", r.LongestWait <= 5, "%.2gs", r.LongestWait)
+	s.value("processor time of the operator", "%s", r.OperatorCPU.Round(10*time.Millisecond))
+	s.value("resident at most", "%.0f MiB", r.Most)
+	return s.Print(out)
+}
+
+func (r report) printFinished(out io.Writer) error {
+	s := newSection("%d CAMPAIGNS THAT HAVE ENDED", r.Finished)
+	s.meant(fmt.Sprintf("resident, beyond the %.0f MiB with one", r.Base), "< 80 MiB", r.Resident-r.Base < 80,
+		"%.0f MiB (at most %.0f)", r.Resident-r.Base, r.MostAnew-r.Base)
+	s.value("processor time of the start", "%s", r.StartCPU.Round(10*time.Millisecond))
+	s.meant("processor, idle", "< 1 %", r.IdleCPU < 0.01, "%.2f %% of a core", r.IdleCPU*100)
+	return s.Print(out)
 }

@@ -16,7 +16,7 @@ func (b *bench) applyToFirstMail(ctx context.Context, r *report) error {
 	b.say("applying %d campaigns one after another", b.settings.latencies)
 	for range b.settings.latencies {
 		began := time.Now()
-		domain, err := b.apply(ctx, 1)
+		domain, err := b.apply(ctx)
 		if err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func (b *bench) applyToFirstMail(ctx context.Context, r *report) error {
 // warmUp waits until a first campaign has ended: then every part is there.
 func (b *bench) warmUp(ctx context.Context) error {
 	b.say("waiting for operator and worker")
-	if _, err := b.apply(ctx, 1); err != nil {
+	if _, err := b.apply(ctx); err != nil {
 		return err
 	}
 	return b.awaitEnd(ctx)
@@ -65,10 +65,8 @@ func (b *bench) manyAtOnce(ctx context.Context, r *report) error {
 		return err
 	}
 	mails, used, began := b.sink.count(), b.operator.processor(), time.Now()
-	for range b.settings.campaigns {
-		if _, err := b.apply(ctx, b.settings.recipients); err != nil {
-			return err
-		}
+	if err := b.applyMany(ctx, b.settings.campaigns, b.settings.recipients); err != nil {
+		return err
 	}
 	r.Applied = time.Since(began)
 	if err := b.awaitEnd(ctx); err != nil {
@@ -96,10 +94,8 @@ const idleFor = time.Minute
 func (b *bench) manyFinished(ctx context.Context, r *report) error {
 	if more := b.settings.finished - b.applied; more > 0 {
 		b.say("applying %d more, so that %d have ended", more, b.settings.finished)
-		for range more {
-			if _, err := b.apply(ctx, 1); err != nil {
-				return err
-			}
+		if err := b.applyMany(ctx, more, 1); err != nil {
+			return err
 		}
 		if err := b.awaitEnd(ctx); err != nil {
 			return err
