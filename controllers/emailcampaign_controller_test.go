@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/google/go-cmp/cmp"
@@ -307,7 +308,9 @@ func TestTheSameManifestAgainIsTheSameCampaign(t *testing.T) {
 			first := w.mustSettle(t, key)
 			campaignKey := first.Status.CampaignKey
 			if tc.delivered {
+				w.now = w.now.Add(-time.Hour) // it is a second ahead of the API server's clock
 				w.deliver(t, campaignKey, accepted)
+				w.now = w.now.Add(time.Hour)
 			}
 			if err := w.cluster.Client.Delete(t.Context(), manifest()); err != nil {
 				t.Fatal(err)

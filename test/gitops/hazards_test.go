@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
@@ -53,11 +52,9 @@ func TestForceReplacedWhileItIsSent(t *testing.T) {
 	s.apply(s.manifest)
 	s.await("15 mails", reached)
 	harness.Kubectl(t, s.Kubeconfig, s.manifest, "replace", "--force", "-f", "-")
+	s.AwaitCondition("launch", v1alpha1.ConditionMaterialized, v1alpha1.ReasonAdopted)
 	release()
 	s.awaitReady(v1alpha1.ReasonCompleted)
-	if reason := meta.FindStatusCondition(s.Campaign("launch").Status.Conditions, v1alpha1.ConditionMaterialized).Reason; reason != v1alpha1.ReasonAdopted {
-		t.Errorf("Materialized: %s", reason)
-	}
 	s.once()
 }
 
