@@ -25,28 +25,30 @@ type target struct {
 	flags    []string // for go build
 }
 
-func targets(want pins) []target {
+func targets(want pins, optimized bool) []target {
 	parts := strings.SplitN(strings.TrimPrefix(want.kubernetes, "v"), ".", 3)
 	const version = "k8s.io/component-base/version."
+	kubernetes := target{
+		title: "Kubernetes " + want.kubernetes, usual: "8 to 15 minutes", dir: "kubernetes",
+		binaries: []binary{
+			{"kube-apiserver", kubernetesModule + "/cmd/kube-apiserver"},
+			{"kubectl", kubernetesModule + "/cmd/kubectl"},
+		},
+		flags: []string{
+			// Without a version, kubectl can't talk to the server that it is compared with.
+			fmt.Sprintf("-ldflags=-X %[1]sgitVersion=%[2]s -X %[1]sgitMajor=%[3]s -X %[1]sgitMinor=%[4]s",
+				version, want.kubernetes, parts[0], parts[1]),
+		},
+	}
+	if !optimized { // a third off the build, and fast enough for an API server that serves tests
+		kubernetes.usual, kubernetes.flags = "5 to 8 minutes", append(kubernetes.flags, "-gcflags=all=-N -l")
+	}
 	return []target{
 		{
 			title: "etcd " + want.etcd, usual: "about a minute", dir: "etcd",
 			binaries: []binary{{"etcd", etcdModule}},
 		},
-		{
-			title: "Kubernetes " + want.kubernetes, usual: "5 to 8 minutes", dir: "kubernetes",
-			binaries: []binary{
-				{"kube-apiserver", kubernetesModule + "/cmd/kube-apiserver"},
-				{"kubectl", kubernetesModule + "/cmd/kubectl"},
-			},
-			flags: []string{
-				// Unoptimised: a third off the build, and fast enough for an API server that serves tests.
-				"-gcflags=all=-N -l",
-				// Without a version, kubectl can't talk to the server that it is compared with.
-				fmt.Sprintf("-ldflags=-X %[1]sgitVersion=%[2]s -X %[1]sgitMajor=%[3]s -X %[1]sgitMinor=%[4]s",
-					version, want.kubernetes, parts[0], parts[1]),
-			},
-		},
+		kubernetes,
 	}
 }
 
@@ -58,7 +60,7 @@ func build(ctx context.Context, s settings, want pins, out io.Writer) error {
 		return fmt.Errorf("making a directory for the build: %w", err)
 	}
 	defer removeAll(scratch)
-	for _, t := range targets(want) {
+	for _, t := range targets(want, s.optimized) {
 		if err := t.build(ctx, filepath.Join(s.source, t.dir), scratch, out); err != nil {
 			return fmt.Errorf("building %s: %w", t.title, err)
 		}

@@ -33,6 +33,8 @@ type settings struct {
 	source  string // the directory with the modules kubernetes/ and etcd/
 	envtest string // the setup-envtest binary, for downloads
 	from    string // auto, download or build
+	// optimized has what is built compiled as releases are, for whoever measures it.
+	optimized bool
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -75,6 +77,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	fs.StringVar(&s.source, "source", filepath.Join("hack", "control-plane"), "directory with the modules kubernetes and etcd")
 	fs.StringVar(&s.envtest, "setup-envtest", filepath.Join("bin", "setup-envtest"), "the setup-envtest binary, used to download")
 	fs.StringVar(&s.from, "from", "auto", "auto: download, or else build; download; build")
+	fs.BoolVar(&s.optimized, "optimized", false, "compile as releases are, which takes half as long again: for measuring")
 	if err := fs.Parse(args); err != nil {
 		return s, err
 	}
