@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +18,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	rawsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -116,7 +118,13 @@ func (r *EmailCampaignReconciler) SetupWithManager(mgr ctrl.Manager, opts Option
 	if opts.MaxConcurrentReconciles == 0 {
 		opts.MaxConcurrentReconciles = defaultConcurrentReconciles
 	}
+	ends := make(chan event.GenericEvent)
+	err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return r.watchEnds(ctx, ends) }))
+	if err != nil {
+		return fmt.Errorf("adding what watches for the ends of campaigns: %w", err)
+	}
 	return ctrl.NewControllerManagedBy(mgr).
+		WatchesRawSource(rawsource.Channel(ends, &handler.EnqueueRequestForObject{})).
 		For(&v1alpha1.EmailCampaign{}, builder.WithPredicates(wanted())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: opts.MaxConcurrentReconciles,
@@ -170,8 +178,10 @@ func (r *EmailCampaignReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	s := newScope(object, now)
-	if res, added, err := r.ensureFinalizer(ctx, s); added || err != nil {
-		return res, err
+	if has, err := r.ensureFinalizer(ctx, s); err != nil {
+		return ctrl.Result{}, err
+	} else if !has {
+		return ctrl.Result{RequeueAfter: afterConflict}, nil
 	}
 
 	defer func() {
@@ -194,34 +204,33 @@ func (r *EmailCampaignReconciler) unlessEnded(steps ...step) step {
 	}
 }
 
-// ensureFinalizer adds the finalizer, alone: no row is written for an object that could vanish unseen.
-// A campaign at its end needs none. It reports whether the loop is over, since the object has changed.
-func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, s *scope) (ctrl.Result, bool, error) {
-	object, before := s.object, s.before
-	if object.Status.TerminalState != "" && !r.asked(object) {
-		return ctrl.Result{}, false, nil
+// ensureFinalizer sees to it that the object has the finalizer before anything else is done: no row is written for one that
+// could vanish unseen. A campaign at its end needs none. It reports false where the object was changed or deleted meanwhile,
+// and the loop is over.
+func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, s *scope) (bool, error) {
+	if s.object.Status.TerminalState != "" && !r.asked(s.object) || !controllerutil.AddFinalizer(s.object, v1alpha1.Finalizer) {
+		return true, nil
 	}
-	if !controllerutil.AddFinalizer(object, v1alpha1.Finalizer) {
-		return ctrl.Result{}, false, nil
-	}
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	err := failpoint.After(failpoint.OperatorFinalizerWritten, r.Client.Patch(ctx, object, patch))
+	patch := client.MergeFromWithOptions(s.before, client.MergeFromWithOptimisticLock{})
+	err := failpoint.After(failpoint.OperatorFinalizerWritten, r.Client.Patch(ctx, s.object, patch))
 	switch {
-	case apierrors.IsConflict(err): // by a change that wanted may not let through: nothing else would bring us back
-		return ctrl.Result{RequeueAfter: afterConflict}, true, nil
-	case err != nil && !apierrors.IsNotFound(err):
-		return ctrl.Result{}, false, fmt.Errorf("adding the finalizer: %w", err)
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err): // by a change that wanted may not let through
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("adding the finalizer: %w", err)
 	}
-	return ctrl.Result{}, true, nil
+	s.before = s.object.DeepCopy()
+	return true, nil
 }
 
-// wanted lets everything through but the updates that say nothing to this controller: those of the status, which it makes
-// itself, of labels, and of other people's annotations.
+// wanted lets everything through but the updates that say nothing to this controller: those of the status and of finalizers,
+// which it makes itself unless somebody takes its own away, of labels, and of other people's annotations.
 func wanted() predicate.Predicate {
 	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return !slices.Equal(e.ObjectOld.GetFinalizers(), e.ObjectNew.GetFinalizers()) ||
-				!maps.Equal(ourAnnotations(e.ObjectOld), ourAnnotations(e.ObjectNew))
+			lost := controllerutil.ContainsFinalizer(e.ObjectOld, v1alpha1.Finalizer) &&
+				!controllerutil.ContainsFinalizer(e.ObjectNew, v1alpha1.Finalizer)
+			return lost || !maps.Equal(ourAnnotations(e.ObjectOld), ourAnnotations(e.ObjectNew))
 		},
 	})
 }

@@ -168,31 +168,6 @@ func lookAgain(s *scope, progress time.Duration) time.Duration {
 	}
 }
 
-// followed are the campaigns that are being sent. Its zero value is ready.
-type followed struct {
-	mu   sync.Mutex
-	keys map[string]struct{}
-}
-
-// perCampaign is how much later each campaign is looked at for every one that is being sent: a thousand at once cost the
-// database no more than two hundred.
-const perCampaign = 10 * time.Millisecond
-
-// interval counts the campaign in while it is being sent, and is how often one that is gets looked at.
-func (f *followed) interval(s *scope) time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.keys == nil {
-		f.keys = map[string]struct{}{}
-	}
-	if s.sealed() && s.tally != nil && !s.done() && lookAgain(s, progressInterval) == progressInterval {
-		f.keys[s.key] = struct{}{}
-	} else {
-		delete(f.keys, s.key)
-	}
-	return max(progressInterval, time.Duration(len(f.keys))*perCampaign)
-}
-
 // soonest is when to look again: after the interval, or when the next moment comes at which something is to be done.
 func (s *scope) soonest(interval time.Duration) time.Duration {
 	moments := []*time.Time{s.deadline, s.expiry()}

@@ -120,7 +120,7 @@ func TestAFinishedCampaignFromTheCache(t *testing.T) {
 	w.testers = []string{"qa@example.com"}
 	key := finished(t, w)
 	w.annotate(t, key, v1alpha1.AnnotationTestSendAt, "1")
-	for range 4 { // finalizer, test, status, finalizer
+	for range 3 { // finalizer and test, status, finalizer
 		r := w.reconciler(t)
 		r.Client = &slimClient{countedClient: countedClient{Client: w.cluster.Client, effects: w.effects}}
 		if _, err := r.Reconcile(t.Context(), requestOf(key)); err != nil {
@@ -140,6 +140,11 @@ func TestAFinishedCampaignFromTheCache(t *testing.T) {
 func TestWanted(t *testing.T) {
 	t.Parallel()
 	base := kubetest.NewCampaign("growth", "launch").Obj()
+	base.Finalizers = []string{v1alpha1.Finalizer}
+	bare := kubetest.NewCampaign("growth", "launch").Obj()
+	if wanted().Update(event.UpdateEvent{ObjectOld: bare, ObjectNew: base}) {
+		t.Error("our finalizer, which a loop adds and goes on: true")
+	}
 	for _, tc := range []struct {
 		name   string
 		mutate func(*v1alpha1.EmailCampaign)
@@ -150,7 +155,8 @@ func TestWanted(t *testing.T) {
 		{"an annotation of others", func(c *v1alpha1.EmailCampaign) { c.Annotations = map[string]string{"argocd.argoproj.io/x": "1"} }, false},
 		{"a verb", func(c *v1alpha1.EmailCampaign) { c.Annotations = map[string]string{v1alpha1.AnnotationResumeAt: "1"} }, true},
 		{"hold", func(c *v1alpha1.EmailCampaign) { c.Annotations = map[string]string{v1alpha1.AnnotationHold: ""} }, true},
-		{"finalizer", func(c *v1alpha1.EmailCampaign) { c.Finalizers = []string{v1alpha1.Finalizer} }, true},
+		{"a finalizer of others", func(c *v1alpha1.EmailCampaign) { c.Finalizers = append(c.Finalizers, "example.com/other") }, false},
+		{"our finalizer taken away", func(c *v1alpha1.EmailCampaign) { c.Finalizers = nil }, true},
 		{"spec", func(c *v1alpha1.EmailCampaign) { c.Generation++ }, true},
 	} {
 		changed := base.DeepCopy()

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -361,30 +360,5 @@ func TestStatusIsWrittenEvery2Seconds(t *testing.T) {
 	computeStatus(edited, nil, telemetry.Redact, DefaultNoProgressAfter)
 	if wait := writes.wait(edited); wait != 0 {
 		t.Errorf("after an edit it waits for %v", wait)
-	}
-}
-
-// The more campaigns are sent at once, the less often each is looked at; who has ended does not count.
-func TestManyCampaignsAreLookedAtLessOften(t *testing.T) {
-	t.Parallel()
-	var f followed
-	var last time.Duration
-	sending := func(i int) given {
-		g := aCampaign(func(c *v1alpha1.EmailCampaign) { c.Name = fmt.Sprint("launch-", i) }).written(created).enqueuedNow()
-		return g.counting(campaign.Tally{Pending: 1})
-	}
-	for i := range 1000 {
-		if last = f.interval(sending(i).scope); i < 200 && last != progressInterval {
-			t.Fatalf("with %d campaigns: every %v", i, last)
-		}
-	}
-	if last != 10*time.Second {
-		t.Errorf("with 1000 campaigns: every %v, want 10s", last)
-	}
-	for i := range 1000 {
-		last = f.interval(sending(i).counting(campaign.Tally{Accepted: 1}).scope)
-	}
-	if last != progressInterval || len(f.keys) != 0 {
-		t.Errorf("when all have ended: every %v, %d are followed", last, len(f.keys))
 	}
 }

@@ -269,4 +269,7 @@ type Ledger interface {
 	Cancel(ctx context.Context, key, reason string, now time.Time) error
 	// Tally counts the campaign's recipients by state and its failures by category.
 	Tally(ctx context.Context, key string) (Tally, error)
+	// WorkedOff returns those of these campaigns that are sealed and whose jobs have all ended. It reads jobs only, for many
+	// campaigns at once: whether nobody is left to try is for Tally to say.
+	WorkedOff(ctx context.Context, keys []string) ([]string, error)
 }

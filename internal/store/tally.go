@@ -42,6 +42,22 @@ func (s *Store) Ended(ctx context.Context, key string) (campaign.Ended, error) {
 	return ended, err
 }
 
+// WorkedOff implements campaign.Ledger.
+func (s *Store) WorkedOff(ctx context.Context, keys []string) ([]string, error) {
+	var all []string
+	err := s.query(ctx, "looking for campaigns that are worked off", func(db *gorm.DB) error {
+		all = nil
+		return eachChunk(keys, func(some []string) error {
+			var found []string
+			err := db.Model(&campaignRow{}).Where("`key` IN ? AND `sealedAt` IS NOT NULL AND NOT EXISTS (SELECT 1 FROM `EmailJob` j "+
+				"WHERE j.`campaignKey` = `Campaign`.`key` AND j.`status` IN ?)", some, unfinishedJobs).Pluck("key", &found).Error
+			all = append(all, found...)
+			return err
+		})
+	})
+	return all, err
+}
+
 // scope is the set of recipients that a tally counts: what follows FROM in its queries, where r is the recipient.
 type scope struct {
 	from string

@@ -7,6 +7,37 @@ import (
 )
 
 var tallyTests = map[string]func(s *scene){
+	"a campaign is worked off when its last job has ended": func(s *scene) {
+		unsealed := draft()
+		unsealed.Key = "ns/open" // and without jobs
+		_, err := s.Open(s.ctx(), unsealed)
+		s.must(err)
+		finish := func(job string, now time.Time) {
+			_, err := s.FinishJob(s.ctx(), job, now)
+			s.must(err)
+		}
+		id := s.sealed(2)
+		workedOff := func() []string {
+			keys, err := s.WorkedOff(s.ctx(), []string{"ns/open", key, "ns/unknown"})
+			s.must(err)
+			return keys
+		}
+		s.equal("while it waits", workedOff(), []string(nil))
+		ids := s.claim(id, "t", 2, minute(2))
+		s.announce("t", ids, minute(3))
+		s.record("t", accepted(ids[0], minute(4)), deferred(ids[1], minute(4), minute(40)))
+		finish(id, minute(5))
+		s.equal("while one is deferred", workedOff(), []string(nil))
+		s.claim(id, "u", 1, minute(41))
+		s.announce("u", ids[1:], minute(41))
+		s.record("u", accepted(ids[1], minute(42)))
+		finish(id, minute(42))
+		s.equal("when all have ended", workedOff(), []string{key})
+		none, err := s.WorkedOff(s.ctx(), nil)
+		s.must(err)
+		s.equal("of none", none, []string(nil))
+	},
+
 	"every state is counted once": func(s *scene) {
 		id := s.sealed(9)
 		ids := s.claim(id, "t", 8, minute(2))

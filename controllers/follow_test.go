@@ -1,0 +1,110 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
+	"github.com/cartero-mail/cartero/internal/campaign"
+)
+
+// sending is a campaign of which somebody is still to be tried.
+func sending(name string, mutate ...func(*v1alpha1.EmailCampaign)) given {
+	mutate = append(mutate, func(c *v1alpha1.EmailCampaign) { c.Name = name })
+	return aCampaign(mutate...).written(created).enqueuedNow().counting(campaign.Tally{Pending: 1})
+}
+
+// The more campaigns are sent at once, the less often the progress of each is read; who has ended does not count.
+func TestManyCampaignsAreLookedAtLessOften(t *testing.T) {
+	t.Parallel()
+	var f followed
+	var last time.Duration
+	name := func(i int) string { return fmt.Sprint("launch-", i) }
+	for i := range 1000 {
+		if last = f.interval(sending(name(i)).scope); i < 40 && last != progressInterval {
+			t.Fatalf("with %d campaigns: every %v", i, last)
+		}
+	}
+	if last != 50*time.Second {
+		t.Errorf("with 1000 campaigns: every %v, want 50s", last)
+	}
+	for i := range 1000 {
+		last = f.interval(sending(name(i)).counting(campaign.Tally{Accepted: 1}).scope)
+	}
+	if last != progressInterval || len(f.objects) != 0 {
+		t.Errorf("when all have ended: every %v, %d are followed", last, len(f.objects))
+	}
+}
+
+// workedOff is a ledger that answers one question.
+type workedOff struct {
+	campaign.Ledger
+	asked [][]string
+	over  []string
+	err   error
+}
+
+func (w *workedOff) WorkedOff(_ context.Context, keys []string) ([]string, error) {
+	w.asked = append(w.asked, keys)
+	return w.over, w.err
+}
+
+// A campaign that is worked off is looked at within a second, once, however rarely its progress is read.
+func TestEndsAreNoticed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ledger := &workedOff{}
+		r := &EmailCampaignReconciler{Ledger: ledger}
+		events := make(chan event.GenericEvent, 10)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = r.watchEnds(ctx, events) }()
+		after := func(seconds int) (told []string) {
+			<-time.After(time.Duration(seconds)*endsInterval + endsInterval/2)
+			synctest.Wait()
+			for len(events) > 0 {
+				told = append(told, (<-events).Object.GetName())
+			}
+			slices.Sort(told)
+			return told
+		}
+		expect := func(what string, want, got []string) {
+			t.Helper()
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", what, diff)
+			}
+		}
+		expect("nobody is followed", nil, after(2))
+		if len(ledger.asked) != 0 {
+			t.Errorf("asked for %v", ledger.asked)
+		}
+
+		shared := func(c *v1alpha1.EmailCampaign) { c.Spec.CampaignKey = "growth/shared" }
+		for _, g := range []given{sending("one"), sending("two", shared), sending("three", shared)} {
+			r.followed.interval(g.scope)
+		}
+		expect("all are at work", nil, after(2))
+		expect("keys asked for", []string{"growth/one", "growth/shared"}, ledger.asked[0])
+		ledger.over = []string{"growth/shared"}
+		expect("a campaign that two objects name is worked off", []string{"three", "two"}, after(1))
+		r.followed.interval(sending("two", shared).scope)
+		expect("its rows say otherwise still: that is what reading the progress is for", nil, after(2))
+		ledger.over = nil
+		expect("somebody is tried again", nil, after(1))
+		ledger.over = []string{"growth/shared"}
+		expect("and has ended", []string{"three", "two"}, after(1))
+		ledger.err, ledger.over = errors.New("away"), nil
+		expect("the database is away", nil, after(1))
+		ledger.err, ledger.over = nil, []string{"growth/one", "growth/shared"}
+		expect("the last one", []string{"one"}, after(1))
+		cancel()
+		synctest.Wait()
+	})
+}
