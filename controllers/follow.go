@@ -2,8 +2,6 @@ package controllers
 
 import (
 	"context"
-	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -11,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 )
@@ -56,8 +55,8 @@ func (f *followed) keys() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	keys := make([]string, 0, len(f.objects))
-	for _, followed := range f.objects {
-		keys = append(keys, followed.key)
+	for _, one := range f.objects {
+		keys = append(keys, one.key)
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys)
@@ -72,12 +71,11 @@ func (f *followed) news(workedOff []string) []types.NamespacedName {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var news []types.NamespacedName
-	for name, followed := range maps.Clone(f.objects) {
-		if over[followed.key] && !followed.told {
+	for name, one := range f.objects {
+		if over[one.key] && !one.told {
 			news = append(news, name)
 		}
-		followed.told = over[followed.key]
-		f.objects[name] = followed
+		f.objects[name] = follow{key: one.key, told: over[one.key]}
 	}
 	return news
 }
@@ -99,7 +97,7 @@ func (r *EmailCampaignReconciler) watchEnds(ctx context.Context, events chan<- e
 		}
 		workedOff, err := r.Ledger.WorkedOff(ctx, keys)
 		if err != nil {
-			slog.DebugContext(ctx, "Looking for campaigns that are worked off failed", "err", err)
+			log.FromContext(ctx).V(1).Info("Looking for campaigns that are worked off failed", "err", err)
 			continue
 		}
 		for _, name := range r.followed.news(workedOff) {
