@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,14 +48,24 @@ func TestManyCampaignsAreLookedAtLessOften(t *testing.T) {
 // workedOff is a ledger that answers one question.
 type workedOff struct {
 	campaign.Ledger
+	mu    sync.Mutex
 	asked [][]string
 	over  []string
 	err   error
 }
 
 func (w *workedOff) WorkedOff(_ context.Context, keys []string) ([]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.asked = append(w.asked, keys)
 	return w.over, w.err
+}
+
+// answers sets what is answered from now on.
+func (w *workedOff) answers(err error, over ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over, w.err = over, err
 }
 
 // A campaign that is worked off is looked at within a second, once, however rarely its progress is read.
@@ -92,17 +103,17 @@ func TestEndsAreNoticed(t *testing.T) {
 		}
 		expect("all are at work", nil, after(2))
 		expect("keys asked for", []string{"growth/one", "growth/shared"}, ledger.asked[0])
-		ledger.over = []string{"growth/shared"}
+		ledger.answers(nil, "growth/shared")
 		expect("a campaign that two objects name is worked off", []string{"three", "two"}, after(1))
 		r.followed.interval(sending("two", shared).scope)
 		expect("its rows say otherwise still: that is what reading the progress is for", nil, after(2))
-		ledger.over = nil
+		ledger.answers(nil)
 		expect("somebody is tried again", nil, after(1))
-		ledger.over = []string{"growth/shared"}
+		ledger.answers(nil, "growth/shared")
 		expect("and has ended", []string{"three", "two"}, after(1))
-		ledger.err, ledger.over = errors.New("away"), nil
+		ledger.answers(errors.New("away"))
 		expect("the database is away", nil, after(1))
-		ledger.err, ledger.over = nil, []string{"growth/one", "growth/shared"}
+		ledger.answers(nil, "growth/one", "growth/shared")
 		expect("the last one", []string{"one"}, after(1))
 		cancel()
 		synctest.Wait()
