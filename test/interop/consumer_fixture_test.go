@@ -333,12 +333,21 @@ func (f *fixture) listen() (heard func() []string) {
 			switch {
 			case channel == "waiting" || channel == "debounced":
 				waiting = append(waiting, text)
-			case channel != "drained" && (channel != "delayed" || !slices.Contains(all, text)):
+			case channel == "drained" || channel == "delayed" && slices.Contains(all, text):
+			case promotes(text): // of these the last, for Node's timers tell them in real time too
+				all = append(slices.DeleteFunc(all, promotes), text)
+			default:
 				all = append(all, text)
 			}
 		}
 		return append(waiting, all...)
 	}
+}
+
+// promotes tells the message of who has moved due jobs: the score of the next one, which has a fraction. Who adds a job
+// tells a time in milliseconds.
+func promotes(text string) bool {
+	return strings.HasPrefix(text, "delayed ") && strings.Contains(text, ".")
 }
 
 // sorted writes an event's JSON in one way, and the JSON text that is in it, too.
