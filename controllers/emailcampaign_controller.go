@@ -165,6 +165,9 @@ func (r *EmailCampaignReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	defer func() { err = unlessStopped(ctx, err) }()
 	object := &v1alpha1.EmailCampaign{}
 	if err := r.Client.Get(ctx, req.NamespacedName, object); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.followed.forget(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	now := r.Now()

@@ -50,6 +50,13 @@ func (f *followed) interval(s *scope) time.Duration {
 	return max(progressInterval, time.Duration(len(f.objects))*perCampaign)
 }
 
+// forget is for an object that is gone.
+func (f *followed) forget(name types.NamespacedName) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.objects, name)
+}
+
 // keys are those of the campaigns, each once.
 func (f *followed) keys() []string {
 	f.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
@@ -42,6 +43,21 @@ func TestManyCampaignsAreLookedAtLessOften(t *testing.T) {
 	}
 	if last != progressInterval || len(f.objects) != 0 {
 		t.Errorf("when all have ended: every %v, %d are followed", last, len(f.objects))
+	}
+}
+
+// An object that is gone in the middle of its campaign is followed no more.
+func TestWhatIsGoneIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.reconciler(t)
+	gone := sending("gone", func(c *v1alpha1.EmailCampaign) { c.Namespace = w.namespace })
+	r.followed.interval(gone.scope)
+	if _, err := r.Reconcile(t.Context(), requestOf(client.ObjectKeyFromObject(gone.object))); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.followed.objects) != 0 {
+		t.Errorf("still followed: %v", r.followed.objects)
 	}
 }
 
