@@ -31,8 +31,8 @@ type acceptedGroup struct {
 
 // takeAccepted splits results into groups of the accepted, and the ids of all others. With ranges, neighbours are found by
 // their positions.
-func takeAccepted(results map[string]campaign.Result, ids []string, ranges bool) (groups []acceptedGroup, others []string) {
-	var accepted []campaign.Result
+func takeAccepted(results map[string]*campaign.Result, ids []string, ranges bool) (groups []acceptedGroup, others []string) {
+	accepted := make([]*campaign.Result, 0, len(ids))
 	for _, id := range ids {
 		if result := results[id]; result.State == campaign.StateAccepted && result.CountAttempt {
 			accepted = append(accepted, result)
@@ -40,10 +40,10 @@ func takeAccepted(results map[string]campaign.Result, ids []string, ranges bool)
 			others = append(others, id)
 		}
 	}
-	var single []campaign.Result
-	slices.SortFunc(accepted, func(a, b campaign.Result) int { return cmp.Compare(a.Position, b.Position) })
+	var single []*campaign.Result
+	slices.SortFunc(accepted, func(a, b *campaign.Result) int { return cmp.Compare(a.Position, b.Position) })
 	for len(accepted) > 0 {
-		n := together(accepted, func(before, next campaign.Result) bool {
+		n := together(accepted, func(before, next *campaign.Result) bool {
 			return ranges && before.Position > 0 && next.Position == before.Position+1
 		})
 		if n >= rangeRows {
@@ -53,11 +53,11 @@ func takeAccepted(results map[string]campaign.Result, ids []string, ranges bool)
 		}
 		accepted = accepted[n:]
 	}
-	slices.SortStableFunc(single, func(a, b campaign.Result) int {
+	slices.SortStableFunc(single, func(a, b *campaign.Result) int {
 		return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.EnhancedCode, b.EnhancedCode), a.At.Compare(b.At))
 	})
 	for len(single) > 0 {
-		n := min(idChunk, together(single, func(campaign.Result, campaign.Result) bool { return true }))
+		n := min(idChunk, together(single, func(*campaign.Result, *campaign.Result) bool { return true }))
 		groups = append(groups, groupOf(single[:n], false))
 		single = single[n:]
 	}
@@ -66,7 +66,7 @@ func takeAccepted(results map[string]campaign.Result, ids []string, ranges bool)
 
 // together is how many of the first results were accepted with the same reply within togetherFor, each of them being next
 // to the one before.
-func together(results []campaign.Result, next func(a, b campaign.Result) bool) int {
+func together(results []*campaign.Result, next func(a, b *campaign.Result) bool) int {
 	first := results[0]
 	low, high := first.At, first.At
 	for i, r := range results[1:] {
@@ -83,8 +83,11 @@ func together(results []campaign.Result, next func(a, b campaign.Result) bool) i
 	return len(results)
 }
 
-func groupOf(results []campaign.Result, neighbours bool) acceptedGroup {
-	group := acceptedGroup{code: results[0].Code, enhanced: results[0].EnhancedCode, neighbours: neighbours}
+func groupOf(results []*campaign.Result, neighbours bool) acceptedGroup {
+	group := acceptedGroup{
+		code: results[0].Code, enhanced: results[0].EnhancedCode, neighbours: neighbours,
+		ids: make([]string, 0, len(results)),
+	}
 	for _, r := range results {
 		group.ids = append(group.ids, r.RecipientID)
 		if r.At.After(group.at) {

@@ -28,9 +28,10 @@ const (
 // replaces a doubt brings its job up to date: the counters of a finished one follow, and one whose recipient turns out
 // to be unsent is open again.
 func (s *Store) Record(ctx context.Context, token string, results []campaign.Result) (int, error) {
-	byID := make(map[string]campaign.Result, len(results))
+	byID := make(map[string]*campaign.Result, len(results))
 	ids := make([]string, 0, len(results))
-	for _, result := range results {
+	for i := range results {
+		result := &results[i]
 		if !recordable(result.State) {
 			return 0, fmt.Errorf("recording results: %q is no state of a result", result.State)
 		}
@@ -66,7 +67,7 @@ func recordable(state campaign.State) bool {
 	return state.Terminal() || state == campaign.StateDeferred || state == campaign.StatePending
 }
 
-func recordRows(tx *gorm.DB, token string, ids []string, results map[string]campaign.Result) (int, error) {
+func recordRows(tx *gorm.DB, token string, ids []string, results map[string]*campaign.Result) (int, error) {
 	rows, err := lockLeased(tx, ids, "`leaseToken` = ?", token)
 	if err != nil {
 		return 0, err
@@ -79,7 +80,7 @@ func recordRows(tx *gorm.DB, token string, ids []string, results map[string]camp
 }
 
 // applyResults writes the results of locked rows, and returns those that it changed.
-func applyResults(tx *gorm.DB, rows []recipientRow, results map[string]campaign.Result) ([]recipientRow, error) {
+func applyResults(tx *gorm.DB, rows []recipientRow, results map[string]*campaign.Result) ([]recipientRow, error) {
 	returning, err := readReturning(tx, rows, func(row recipientRow) bool { return !results[row.ID].State.Terminal() })
 	if err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func applyResults(tx *gorm.DB, rows []recipientRow, results map[string]campaign.
 		default: // ended, by us or by a legacy program
 			continue
 		}
-		row.apply(result, returning[row.JobID])
+		row.apply(*result, returning[row.JobID])
 		changed = append(changed, row)
 	}
 	if err := saveRows(tx, changed); err != nil {

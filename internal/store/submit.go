@@ -238,17 +238,18 @@ func insertSubmissions(tx *gorm.DB, rows []submissionRows) error {
 
 // RecordSubmitted implements worker.Submissions.
 func (s *Store) RecordSubmitted(ctx context.Context, results []campaign.SubmittedResult, now time.Time) error {
-	byID := make(map[string]campaign.Result, len(results))
+	byID := make(map[string]*campaign.Result, len(results))
 	tokenOf := make(map[string]string, len(results))
 	var ids []string
-	for _, result := range results {
+	for i := range results {
+		result := &results[i]
 		if !recordable(result.State) {
 			return fmt.Errorf("recording results: %q is no state of a result", result.State)
 		}
 		if _, ok := byID[result.RecipientID]; !ok {
 			ids = append(ids, result.RecipientID)
 		}
-		byID[result.RecipientID], tokenOf[result.RecipientID] = result.Result, result.Token
+		byID[result.RecipientID], tokenOf[result.RecipientID] = &result.Result, result.Token
 	}
 	return s.write(ctx, "recording results", func(tx *gorm.DB) error {
 		return eachChunk(ids, func(ids []string) error { return recordSubmitted(tx, ids, byID, tokenOf, now) })
@@ -256,7 +257,7 @@ func (s *Store) RecordSubmitted(ctx context.Context, results []campaign.Submitte
 }
 
 func recordSubmitted(
-	tx *gorm.DB, ids []string, results map[string]campaign.Result, tokenOf map[string]string, now time.Time,
+	tx *gorm.DB, ids []string, results map[string]*campaign.Result, tokenOf map[string]string, now time.Time,
 ) error {
 	rows, err := lockLeased(tx, ids, "`leaseToken` IS NOT NULL")
 	if err != nil {
@@ -294,7 +295,7 @@ func execAll(tx *gorm.DB, values map[string]any, statements ...string) error {
 // finishAccepted finishes the jobs of which these rows, all accepted now, are everybody: nearly all jobs of single mails.
 // It returns the others, which finishJobs has to look at.
 func finishAccepted(
-	tx *gorm.DB, rows []recipientRow, results map[string]campaign.Result, values map[string]any,
+	tx *gorm.DB, rows []recipientRow, results map[string]*campaign.Result, values map[string]any,
 ) (left []string, err error) {
 	accepted, other := map[string]int{}, map[string]bool{}
 	for _, row := range rows {

@@ -28,7 +28,7 @@ const forgetRows = 100
 
 // feedSuppressions puts on the list whom these results, which are being recorded, say to put there. Where nobody's mailbox
 // is at fault, it asks the database nothing.
-func feedSuppressions(tx *gorm.DB, changed []recipientRow, results map[string]campaign.Result) error {
+func feedSuppressions(tx *gorm.DB, changed []recipientRow, results map[string]*campaign.Result) error {
 	var blamed []recipientRow
 	for _, row := range changed {
 		result := results[row.ID]

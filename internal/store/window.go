@@ -67,7 +67,7 @@ func claimedBefore(tx *gorm.DB, claim campaign.Claim) ([]campaign.Claimed, error
 	if err := lease(tx, claim); err != nil {
 		return nil, fmt.Errorf("noting the lease: %w", err)
 	}
-	rows, err := queryRecipients(tx, heldRows, claim.JobID, claim.Token, at(claim.Now))
+	rows, err := queryRecipients(tx, claim.Limit, heldRows, claim.JobID, claim.Token, at(claim.Now))
 	if err != nil {
 		return nil, fmt.Errorf("looking for what was claimed: %w", err)
 	}
@@ -102,7 +102,7 @@ func (s *Store) Unclaim(ctx context.Context, token, jobID string) (int, error) {
 
 // claimUntried claims where nobody but untried recipients is due; else it reports that it is not done.
 func claimUntried(tx *gorm.DB, claim campaign.Claim) (claimed []campaign.Claimed, done bool, err error) {
-	rows, err := queryRecipients(tx, untriedRows, claim.JobID, claim.Limit)
+	rows, err := queryRecipients(tx, claim.Limit, untriedRows, claim.JobID, claim.Limit)
 	if err != nil {
 		return nil, false, fmt.Errorf("locking untried recipients: %w", err)
 	}
@@ -157,7 +157,8 @@ func mayClaim(tx *gorm.DB, claim campaign.Claim) (row runnableRow, runs bool, er
 // claimedRows are the recipients of these rows.
 func claimedRows(rows []recipientRow) ([]campaign.Claimed, error) {
 	claimed := make([]campaign.Claimed, len(rows))
-	for i, row := range rows {
+	for i := range rows {
+		row := &rows[i]
 		recipient, err := row.recipient()
 		if err != nil {
 			return nil, err
@@ -170,31 +171,36 @@ func claimedRows(rows []recipientRow) ([]campaign.Claimed, error) {
 	return claimed, nil
 }
 
-// queryRecipients reads rows of which the query selects id, email, address, name, variables, attempts and firstAttemptAt.
-func queryRecipients(tx *gorm.DB, query string, values ...any) (all []recipientRow, err error) {
+// queryRecipients reads rows, about so many, of which the query selects id, email, address, name, variables, attempts and
+// firstAttemptAt.
+func queryRecipients(tx *gorm.DB, about int, query string, values ...any) (all []recipientRow, err error) {
 	rows, err := tx.Statement.ConnPool.QueryContext(tx.Statement.Context, hinted(tx, query), values...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
+	var address, name, variables sql.RawBytes // most of them are NULL, and cost nothing so
 	for rows.Next() {
-		var row recipientRow
-		var address, name, variables sql.NullString
+		if all == nil {
+			all = make([]recipientRow, 0, about)
+		}
+		all = append(all, recipientRow{})
+		row := &all[len(all)-1]
 		err := rows.Scan(&row.ID, &row.Email, &address, &name, &variables, &row.Attempts, &row.FirstAttemptAt)
 		if err != nil {
 			return nil, err
 		}
 		row.Address, row.Name, row.Variables = fromNull(address), fromNull(name), fromNull(variables)
-		all = append(all, row)
 	}
 	return all, rows.Err()
 }
 
-func fromNull(text sql.NullString) *string {
-	if !text.Valid {
+func fromNull(text sql.RawBytes) *string {
+	if text == nil {
 		return nil
 	}
-	return &text.String
+	copied := string(text)
+	return &copied
 }
 
 // announcement is what a claim writes of recipients that are announced with it.

@@ -3,6 +3,8 @@ package worker
 import (
 	"sync"
 	"time"
+
+	"github.com/cartero-mail/cartero/internal/campaign"
 )
 
 // claim is a set of recipients held under one token. It is closed when each of them has its result in the database or
@@ -25,9 +27,10 @@ type claim struct {
 	leftover bool
 	// unknown: nobody knows whether the claim was carried out.
 	unknown bool
-	// queued counts results that wait to be written, and due says that they are not to wait any longer. The reporter's
-	// lock guards both.
-	queued int
+	// queued are results that wait to be written, the first of them since then, and due says that they are not to wait any
+	// longer. The reporter's lock guards these.
+	queued []campaign.Result
+	since  time.Time
 	due    bool
 	// done is closed once the claim is.
 	done chan struct{}
@@ -53,12 +56,13 @@ func (c *claim) opened(n int) {
 	c.open += n
 }
 
-// reported counts one result, and reports whether it was the last that the claim waits for.
-func (c *claim) reported() bool {
+// reported counts one result, and reports whether it was the last that the claim waits for, and how many are still on
+// their way.
+func (c *claim) reported() (last bool, sending int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sending--
-	return c.fed && c.sending == 0
+	return c.fed && c.sending == 0, c.sending
 }
 
 // recorded counts results that are in the database, and reports whether the claim can be closed.

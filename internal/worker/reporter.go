@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,8 +30,9 @@ type reporter struct {
 	onResult func(state campaign.State, category string)
 	now      func() time.Time
 
-	mu      sync.Mutex
-	results []report
+	mu sync.Mutex
+	// queue are the claims of which results wait, in the order in which the first of them came.
+	queue   []*claim
 	closing []*claim
 	// kicked: all of them are to be written now; due: those of some claims.
 	kicked  bool
@@ -41,11 +43,12 @@ type reporter struct {
 	wake chan struct{}
 }
 
-type report struct {
-	claim  *claim
-	result campaign.Result
-	// queued is when the result came.
-	queued time.Time
+// queuedResults are results of one claim, in the order in which they came.
+type queuedResults struct {
+	claim   *claim
+	results []campaign.Result
+	// since is when the first of them was queued.
+	since time.Time
 }
 
 func newReporter(cfg Config, claims *claims) *reporter {
@@ -60,14 +63,17 @@ func newReporter(cfg Config, claims *claims) *reporter {
 // add queues a result. The last one of a claim is not left waiting for company: a claim is written as a whole where it can
 // be, for that is the least work.
 func (r *reporter) add(c *claim, result campaign.Result) {
-	last := c.reported()
+	last, left := c.reported()
 	r.mu.Lock()
-	r.results = append(r.results, report{c, result, time.Now()})
-	c.queued++
-	if last || c.queued >= r.size || c.batch != nil { // for mails that were submitted somebody waits
+	if len(c.queued) == 0 {
+		r.queue, c.since = append(r.queue, c), time.Now()
+		c.queued = make([]campaign.Result, 0, min(left+1, r.size))
+	}
+	c.queued = append(c.queued, result)
+	if last || len(c.queued) >= r.size || c.batch != nil { // for mails that were submitted somebody waits
 		c.due, r.due = true, true
 	}
-	wake := r.due || len(r.results) == 1
+	wake := r.due || len(r.queue) == 1 && len(c.queued) == 1
 	r.mu.Unlock()
 	if wake {
 		r.signal()
@@ -164,33 +170,30 @@ func (r *reporter) untilFlush() (wait time.Duration, some bool) {
 	switch {
 	case r.kicked || r.due:
 		return 0, true
-	case len(r.results) > 0:
-		return r.interval - time.Since(r.results[0].queued), true
+	case len(r.queue) > 0:
+		return r.interval - time.Since(r.queue[0].since), true
 	default:
 		return 0, false
 	}
 }
 
-// take empties the queue, or takes those out of it whose time has come.
-func (r *reporter) take() (results []report, closing []*claim) {
+// take empties the queue, or takes out of it the claims whose time has come.
+func (r *reporter) take() (taken []queuedResults, closing []*claim) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := r.kicked || len(r.results) > 0 && time.Since(r.results[0].queued) >= r.interval
-	var left []report
-	for _, report := range r.results {
-		if !all && !report.claim.due {
-			left = append(left, report)
+	all := r.kicked || len(r.queue) > 0 && time.Since(r.queue[0].since) >= r.interval
+	var left []*claim
+	for _, c := range r.queue {
+		if !all && !c.due {
+			left = append(left, c)
 			continue
 		}
-		report.claim.queued--
-		results = append(results, report)
-	}
-	for _, report := range results {
-		report.claim.due = false
+		taken = append(taken, queuedResults{claim: c, results: c.queued, since: c.since})
+		c.queued, c.due = nil, false
 	}
 	closing = r.closing
-	r.results, r.closing, r.kicked, r.due = left, nil, false, false
-	return results, closing
+	r.queue, r.closing, r.kicked, r.due = left, nil, false, false
+	return taken, closing
 }
 
 func (r *reporter) setFailing(err error) {
@@ -207,29 +210,32 @@ func (r *reporter) setFailing(err error) {
 
 // flush writes what is to be written now; what it could not write stays queued.
 func (r *reporter) flush(ctx context.Context) error {
-	results, closing := r.take()
-	for len(results) > 0 {
-		if submitted, rest := nextSubmitted(results, r.size); len(submitted) > 0 {
-			if err := r.recordSubmitted(ctx, submitted); err != nil {
-				r.requeue(results, closing)
-				return err
-			}
-			results = rest
-			for _, report := range submitted {
-				if report.claim.recorded(1) {
-					closing = append(closing, report.claim)
-				}
-			}
-			continue
-		}
-		c, group, rest := nextGroup(results, r.size)
-		if err := r.record(ctx, c, group); err != nil {
-			r.requeue(results, closing)
+	taken, closing := r.take()
+	submitted, others := divideSubmitted(taken)
+	for len(submitted) > 0 {
+		group, rest := cutResults(submitted, r.size)
+		if err := r.recordSubmitted(ctx, group); err != nil {
+			r.requeue(slices.Concat(submitted, others), closing)
 			return err
 		}
-		results = rest
+		for _, of := range group {
+			if of.claim.recorded(len(of.results)) {
+				closing = append(closing, of.claim)
+			}
+		}
+		submitted = rest
+	}
+	for len(others) > 0 {
+		c, group := others[0].claim, others[0].results[:min(r.size, len(others[0].results))]
+		if err := r.record(ctx, c, group); err != nil {
+			r.requeue(others, closing)
+			return err
+		}
 		if c.recorded(len(group)) {
 			closing = append(closing, c)
+		}
+		if others[0].results = others[0].results[len(group):]; len(others[0].results) == 0 {
+			others = others[1:]
 		}
 	}
 	for i, c := range closing {
@@ -241,39 +247,48 @@ func (r *reporter) flush(ctx context.Context) error {
 	return nil
 }
 
-// nextSubmitted takes results of submitted mails, at most size, out of the queue, whatever claims they are of.
-func nextSubmitted(results []report, size int) (submitted, rest []report) {
-	for _, r := range results {
-		if r.claim.batch != nil && len(submitted) < size {
-			submitted = append(submitted, r)
-			continue
+// divideSubmitted takes out the results of submitted mails, which are written together, whatever claims they are of.
+func divideSubmitted(all []queuedResults) (submitted, others []queuedResults) {
+	for _, of := range all {
+		if of.claim.batch != nil {
+			submitted = append(submitted, of)
+		} else {
+			others = append(others, of)
 		}
-		rest = append(rest, r)
 	}
-	return submitted, rest
+	return submitted, others
 }
 
-// nextGroup takes the first claim's results, at most size, out of the queue.
-func nextGroup(results []report, size int) (c *claim, group []campaign.Result, rest []report) {
-	c = results[0].claim
-	rest = make([]report, 0, len(results))
-	for _, r := range results {
-		if r.claim == c && len(group) < size {
-			group = append(group, r.result)
-			continue
+// cutResults takes the first results, at most size.
+func cutResults(all []queuedResults, size int) (first, rest []queuedResults) {
+	rest = slices.Clone(all)
+	for size > 0 && len(rest) > 0 {
+		head := rest[0]
+		head.results = head.results[:min(size, len(head.results))]
+		first, size = append(first, head), size-len(head.results)
+		if rest[0].results = rest[0].results[len(head.results):]; len(rest[0].results) == 0 {
+			rest = rest[1:]
 		}
-		rest = append(rest, r)
 	}
-	return c, group, rest
+	return first, rest
 }
 
-func (r *reporter) requeue(results []report, closing []*claim) {
+// requeue puts back what could not be written, before what came meanwhile.
+func (r *reporter) requeue(unwritten []queuedResults, closing []*claim) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, report := range results {
-		report.claim.queued++
+	queue := make([]*claim, 0, len(unwritten)+len(r.queue))
+	for _, of := range unwritten {
+		of.claim.queued = append(slices.Clip(of.results), of.claim.queued...)
+		of.claim.since = of.since
+		queue = append(queue, of.claim)
 	}
-	r.results = append(results, r.results...)
+	for _, c := range r.queue {
+		if !slices.Contains(queue, c) {
+			queue = append(queue, c)
+		}
+	}
+	r.queue = queue
 	r.closing = append(closing, r.closing...)
 	r.kicked = true
 }
@@ -297,19 +312,23 @@ func (r *reporter) record(ctx context.Context, c *claim, group []campaign.Result
 	return nil
 }
 
-func (r *reporter) recordSubmitted(ctx context.Context, reports []report) error {
+func (r *reporter) recordSubmitted(ctx context.Context, group []queuedResults) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	results := make([]campaign.SubmittedResult, len(reports))
-	for i, report := range reports {
-		results[i] = campaign.SubmittedResult{Token: report.claim.token, Result: report.result}
+	var results []campaign.SubmittedResult
+	for _, of := range group {
+		for _, result := range of.results {
+			results = append(results, campaign.SubmittedResult{Token: of.claim.token, Result: result})
+		}
 	}
 	if err := r.store.RecordSubmitted(ctx, results, r.now()); err != nil {
 		return err
 	}
-	for _, report := range reports {
-		r.onResult(report.result.State, report.result.Category)
-		report.claim.batch.recorded(report.result)
+	for _, of := range group {
+		for _, result := range of.results {
+			r.onResult(result.State, result.Category)
+			of.claim.batch.recorded(result)
+		}
 	}
 	return nil
 }
