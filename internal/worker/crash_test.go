@@ -27,15 +27,15 @@ import (
 const (
 	crashChildVariable = "CARTERO_TEST_CRASH_AT"
 	crashDirVariable   = "CARTERO_TEST_CRASH_DIR"
-	// crashSubmitVariable has it send what is submitted, ten mails to one recipient each, instead of a job.
+	// crashSubmitVariable has it send what is submitted, crashRecipients mails to one recipient each, instead of a job.
 	crashSubmitVariable = "CARTERO_TEST_CRASH_SUBMIT"
 )
 
-// Ten recipients, announced three at a time and sent one by one; the worker dies over the fourth.
+// Recipients are announced a window at a time and sent one by one; the worker dies over the first of the second window.
 const (
-	crashRecipients = 10
-	crashWindow     = 3
-	crashVictim     = 3
+	crashRecipients = 100
+	crashWindow     = 32 // enough for journals with room
+	crashVictim     = 32
 )
 
 // The points.
@@ -207,8 +207,12 @@ func TestKilledOverAPolicy(t *testing.T) {
 	}
 }
 
+// appendText writes behind the last line, where zeros may follow.
 func appendText(text string) func(*testing.T, string) {
-	return eachJournal(func(old []byte) []byte { return append(old, text...) })
+	return eachJournal(func(old []byte) []byte {
+		lines := bytes.TrimRight(old, "\x00")
+		return slices.Concat(lines, []byte(text), old[min(len(old), len(lines)+len(text)):])
+	})
 }
 
 // otherBoot spoils the boot id, and with it the line's checksum.

@@ -25,7 +25,8 @@ const (
 )
 
 // journal is the directory of what this process has sent and not yet recorded: one append-only file per claim, held
-// under flock(2) as long as the process lives. Written with write(2), it survives kill -9; with sync also a lost node.
+// under flock(2) as long as the process lives. What is in the page cache, by write(2) or through a mapping, survives
+// kill -9; with sync also a lost node.
 //
 // A file holds lines of words, each closed by the CRC-32 of what is before it:
 //
@@ -33,6 +34,8 @@ const (
 //	CLAIM token job
 //	DOT recipient
 //	RES recipient state code enhanced category counted nextAttemptMS atMS
+//
+// Behind the last line there may be zeros: room for lines that never came.
 //
 // No addresses, and no texts that could contain one.
 type journal struct {
@@ -51,7 +54,7 @@ func openJournal(dir string, syncWrites bool, now time.Time) (*journal, error) {
 		return nil, fmt.Errorf("making the journal's directory: %w", err)
 	}
 	j := &journal{dir: dir, sync: syncWrites, boot: bootID(), start: now}
-	probe, err := j.create("probe-"+strconv.Itoa(os.Getpid())+"-"+strconv.FormatInt(now.UnixNano(), 36), "none")
+	probe, err := j.create("probe-"+strconv.Itoa(os.Getpid())+"-"+strconv.FormatInt(now.UnixNano(), 36), "none", minMapped)
 	if err != nil {
 		return nil, err
 	}
@@ -80,13 +83,13 @@ func (j *journal) note(err error) {
 	j.broken = err
 }
 
-// create starts the file of one claim. It gets its name only once it is locked and has its head: who finds it by its
-// name and can lock it knows that its writer is dead.
-func (j *journal) create(token, jobID string) (*journalFile, error) {
-	f, err := j.tryCreate(token, jobID)
+// create starts the file of one claim of about so many recipients; 0 where that is not known. It gets its name only once it
+// is locked and has its head: who finds it by its name and can lock it knows that its writer is dead.
+func (j *journal) create(token, jobID string, recipients int) (*journalFile, error) {
+	f, err := j.tryCreate(token, jobID, recipients)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EWOULDBLOCK) {
 		// Another process, starting on the same directory, took the new file for a dead writer's.
-		f, err = j.tryCreate(token, jobID)
+		f, err = j.tryCreate(token, jobID, recipients)
 	}
 	j.note(err)
 	if err != nil {
@@ -95,9 +98,9 @@ func (j *journal) create(token, jobID string) (*journalFile, error) {
 	return f, nil
 }
 
-func (j *journal) tryCreate(token, jobID string) (f *journalFile, err error) {
+func (j *journal) tryCreate(token, jobID string, recipients int) (f *journalFile, err error) {
 	path := filepath.Join(j.dir, token+journalSuffix)
-	file, err := os.OpenFile(path+newSuffix, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(path+newSuffix, os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -111,12 +114,19 @@ func (j *journal) tryCreate(token, jobID string) (f *journalFile, err error) {
 		return nil, fmt.Errorf("locking: %w", err)
 	}
 	f = &journalFile{journal: j, file: file, path: path}
-	head := fmt.Sprintf("CARTERO-JOURNAL 1 boot=%s pid=%d start=%d sync=%d",
-		j.boot, os.Getpid(), j.start.UnixMilli(), boolDigit(j.sync))
-	if err := f.write(sealLine(head) + sealLine("CLAIM "+escape(token)+" "+escape(jobID))); err != nil {
+	head := appendSeal(fmt.Appendf(nil, "CARTERO-JOURNAL 1 boot=%s pid=%d start=%d sync=%d",
+		j.boot, os.Getpid(), j.start.UnixMilli(), boolDigit(j.sync)), 0)
+	head = appendSeal(fmt.Appendf(head, "CLAIM %s %s", escape(token), escape(jobID)), len(head))
+	if err := f.write(head); err != nil {
 		return nil, err
 	}
+	if !j.sync && recipients >= minMapped {
+		if f.room, err = mapRoom(file, len(head), recipients*lineRoom); err != nil {
+			return nil, fmt.Errorf("making room: %w", err)
+		}
+	}
 	if err := os.Rename(path+newSuffix, path); err != nil {
+		f.room.unmap()
 		return nil, err
 	}
 	if err := failpoint.Hit(failpoint.WorkerJournalOpened); err != nil {
@@ -138,31 +148,48 @@ type journalFile struct {
 	mu   sync.Mutex
 	file *os.File
 	torn bool
+	// room takes lines without a system call; nil where it is used up, or the system has none.
+	room *room
+	line []byte // kept for the next one
 }
 
 // dot remembers, before the final dot goes out, that this recipient's mail may be accepted from now on.
 func (f *journalFile) dot(id string) error {
-	return f.append("DOT "+escape(id), f.journal.sync)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.append(appendDot(f.line[:0], id), f.journal.sync)
 }
 
 // result remembers what became of a recipient. It is not synced: losing it turns a certain result into a doubt.
 func (f *journalFile) result(r campaign.Result) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.append(appendResult(f.line[:0], r), false)
+}
+
+func appendDot(dst []byte, id string) []byte {
+	return append(append(dst, "DOT "...), escape(id)...)
+}
+
+func appendResult(dst []byte, r campaign.Result) []byte {
 	next := int64(0)
 	if r.NextAttemptAt != nil {
 		next = r.NextAttemptAt.UnixMilli()
 	}
-	line := strings.Join([]string{
-		"RES", escape(r.RecipientID), escape(string(r.State)), strconv.Itoa(r.Code),
-		escape(r.EnhancedCode), escape(r.Category), boolDigitString(r.CountAttempt),
-		strconv.FormatInt(next, 10), strconv.FormatInt(r.At.UnixMilli(), 10),
-	}, " ")
-	return f.append(line, false)
+	dst = append(append(dst, "RES "...), escape(r.RecipientID)...)
+	dst = append(append(dst, ' '), escape(string(r.State))...)
+	dst = strconv.AppendInt(append(dst, ' '), int64(r.Code), 10)
+	dst = append(append(dst, ' '), escape(r.EnhancedCode)...)
+	dst = append(append(dst, ' '), escape(r.Category)...)
+	dst = strconv.AppendInt(append(dst, ' '), int64(boolDigit(r.CountAttempt)), 10)
+	dst = strconv.AppendInt(append(dst, ' '), next, 10)
+	return strconv.AppendInt(append(dst, ' '), r.At.UnixMilli(), 10)
 }
 
-func (f *journalFile) append(line string, syncNow bool) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	err := f.write(sealLine(line))
+// append seals the line, which is made in f.line, and writes it.
+func (f *journalFile) append(line []byte, syncNow bool) error {
+	f.line = appendSeal(line, 0)
+	err := f.write(f.line)
 	if err == nil && syncNow {
 		err = f.file.Sync()
 	}
@@ -173,21 +200,37 @@ func (f *journalFile) append(line string, syncNow bool) error {
 	return err
 }
 
-// write appends text in one write(2). After a failure the next line starts afresh, so that a torn one spoils only
-// itself.
-func (f *journalFile) write(text string) error {
-	if f.torn {
-		text = "\n" + text
+// write appends text where there is room for it, or else in one write(2). After a failure the next line starts afresh, so
+// that a torn one spoils only itself.
+func (f *journalFile) write(text []byte) error {
+	if f.room != nil {
+		if f.room.append(text) {
+			return nil
+		}
+		f.leaveRoom()
 	}
-	_, err := f.file.WriteString(text)
+	if f.torn {
+		text = append([]byte{'\n'}, text...)
+	}
+	_, err := f.file.Write(text)
 	f.torn = err != nil
 	return err
+}
+
+// leaveRoom cuts off the room that is left. What comes next starts afresh, for who knows what is before it if that fails.
+func (f *journalFile) leaveRoom() {
+	used := f.room.unmap()
+	f.room = nil
+	_ = f.file.Truncate(int64(used))
+	f.torn = true
 }
 
 // remove forgets the file: everything in it is recorded.
 func (f *journalFile) remove() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.room.unmap()
+	f.room = nil
 	// Removed while it is still locked: nobody else can take it for a dead writer's.
 	err := errors.Join(os.Remove(f.path), f.file.Close())
 	if err != nil {
@@ -200,12 +243,16 @@ func (f *journalFile) remove() error {
 func (f *journalFile) abandon() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.room != nil {
+		f.leaveRoom()
+	}
 	_ = f.file.Close() // nothing is buffered; the lock ends with the descriptor
 }
 
-// sealLine closes a line with its checksum.
-func sealLine(line string) string {
-	return line + " " + strconv.FormatUint(uint64(crc32.ChecksumIEEE([]byte(line))), 16) + "\n"
+// appendSeal closes the line that begins at from with its checksum.
+func appendSeal(dst []byte, from int) []byte {
+	sum := crc32.ChecksumIEEE(dst[from:])
+	return append(strconv.AppendUint(append(dst, ' '), uint64(sum), 16), '\n')
 }
 
 // escape makes a word of a value: percent-encoded, "-" for none. Ids that Cartero derives are left as they are.
@@ -225,8 +272,6 @@ func boolDigit(b bool) int {
 	}
 	return 0
 }
-
-func boolDigitString(b bool) string { return strconv.Itoa(boolDigit(b)) }
 
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

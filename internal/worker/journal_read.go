@@ -129,7 +129,7 @@ func (f *deadFile) read() (journalled, error) {
 	return j, nil
 }
 
-// parseJournal reads lines to the end. A line whose checksum does not hold is torn and skipped: where a DOT is torn,
+// parseJournal reads lines to the end, which is where zeros begin. A line whose checksum does not hold is torn and skipped: where a DOT is torn,
 // its write failed and the dot was not sent.
 func parseJournal(r io.Reader) (journalled, error) {
 	j := journalled{results: map[string]campaign.Result{}}
@@ -139,6 +139,9 @@ func parseJournal(r io.Reader) (journalled, error) {
 		ended := errors.Is(err, io.EOF)
 		if err != nil && !ended {
 			return j, err
+		}
+		if ended {
+			line = strings.TrimRight(line, "\x00")
 		}
 		if text := strings.TrimSuffix(line, "\n"); text != "" {
 			words, ok := unsealLine(text)

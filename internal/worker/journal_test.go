@@ -27,12 +27,19 @@ func newJournal(t *testing.T, dir string, syncWrites bool) *journal {
 
 func newFile(t *testing.T, j *journal, token string) *journalFile {
 	t.Helper()
-	f, err := j.create(token, "job-1")
+	return newFileFor(t, j, token, 0)
+}
+
+func newFileFor(t *testing.T, j *journal, token string, recipients int) *journalFile {
+	t.Helper()
+	f, err := j.create(token, "job-1", recipients)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return f
 }
+
+func sealLine(line string) string { return string(appendSeal([]byte(line), 0)) }
 
 func names(t *testing.T, dir string) []string {
 	t.Helper()
@@ -65,10 +72,61 @@ func someResults() []campaign.Result {
 
 func TestJournalSaysWhatWasWritten(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "made", "by us")
-	j := newJournal(t, dir, true)
-	f := newFile(t, j, "token-1")
-	for _, r := range someResults() {
+	for _, test := range []struct {
+		name       string
+		sync       bool
+		recipients int
+		// harm is done to the file after the first result.
+		harm func(t *testing.T, f *journalFile)
+	}{
+		{name: "with a system call for each line", recipients: 1},
+		{name: "synced", sync: true, recipients: minMapped},
+		{name: "where there is room", recipients: minMapped},
+		{name: "where room is used up", recipients: minMapped, harm: func(t *testing.T, f *journalFile) {
+			t.Helper()
+			for f.room != nil {
+				if err := f.dot("r-1"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		{name: "where room was lost", recipients: minMapped, harm: func(t *testing.T, f *journalFile) {
+			t.Helper()
+			whole, err := os.ReadFile(f.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(f.path, 0); err != nil { // touching the room is a fault from now on
+				t.Fatal(err)
+			}
+			if err := f.dot("r-2"); err != nil {
+				t.Fatal(err)
+			}
+			copied, err := os.OpenFile(f.path, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer copied.Close()
+			if _, err := copied.Write(bytes.TrimRight(whole, "\x00")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "made", "by us")
+			j := newJournal(t, dir, test.sync)
+			testJournalSays(t, dir, j, newFileFor(t, j, "token-1", test.recipients), test.harm)
+		})
+	}
+}
+
+func testJournalSays(t *testing.T, dir string, j *journal, f *journalFile, harm func(*testing.T, *journalFile)) {
+	t.Helper()
+	for i, r := range someResults() {
+		if i == 1 && harm != nil {
+			harm(t, f)
+		}
 		if err := f.dot(r.RecipientID); err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +151,7 @@ func TestJournalSaysWhatWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := journalled{
-		token: "token-1", jobID: "job-1", boot: bootID(), sync: true,
+		token: "token-1", jobID: "job-1", boot: bootID(), sync: j.sync,
 		dots:    []string{"r-1", "r-2", "odd id – with \"signs\" and % 1", "-", "r-9"},
 		results: map[string]campaign.Result{},
 	}
@@ -297,7 +355,7 @@ func TestJournalCreateYieldsToAReplayer(t *testing.T) {
 	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	f, err := j.create("token-1", "job-1")
+	f, err := j.create("token-1", "job-1", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ type batchMail struct {
 
 func (w *Worker) newBatch(done func(i int, d Delivery)) (*batch, error) {
 	token := uuid.NewString()
-	file, err := w.journal.create(token, "")
+	file, err := w.journal.create(token, "", 0)
 	if err != nil {
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func openClaims(claims []*claim) []*claim {
 func (r *run) claim(limit int, announce bool) (*claim, []campaign.Claimed, error) {
 	w := r.w
 	token := uuid.NewString()
-	file, err := w.journal.create(token, r.job.ID)
+	file, err := w.journal.create(token, r.job.ID, limit)
 	if err != nil {
 		return nil, nil, err
 	}
