@@ -32,6 +32,8 @@ type conn struct {
 	tcp     net.Conn
 	meter   *meteredConn
 	mask    masker
+	peeker  peeker
+	guard   *guard
 
 	pipelining, eightBit, utf8, size bool
 	// maxSize is the largest message that the relay takes; 0 if it does not say.
@@ -82,7 +84,7 @@ func (c *conn) transact(ctx context.Context, p *Pool, t *transaction) attempt {
 	}
 	reused := c.mails > 0
 	c.mails++
-	guard := newGuard(ctx, c.tcp)
+	guard := c.guarded(ctx)
 	e := c.dialogue(p, t, guard)
 	if !guard.release() {
 		c.abandon()
@@ -271,7 +273,7 @@ func (c *conn) quiet() error {
 	if in.Buffered() > 0 {
 		return errDisorder
 	}
-	readable, err := peek(c.tcp)
+	readable, err := c.peeker.peek()
 	if err != nil {
 		return err
 	}
@@ -299,6 +301,7 @@ func (c *conn) quiet() error {
 // abandon closes the connection hard.
 func (c *conn) abandon() {
 	c.broken = true
+	c.guard.forget()
 	hardClose(c.tcp)
 }
 
@@ -310,24 +313,6 @@ func (c *conn) quit() {
 	}
 	_, _ = c.command(c.cfg.Timeouts.Quit, []byte("QUIT\r\n"))
 	c.broken = true
+	c.guard.forget()
 	_ = c.session.Close()
-}
-
-// guard closes the connection when the context ends, up to the moment when the transaction may no longer be given up.
-type guard struct {
-	stop     func() bool
-	released bool
-	intact   bool
-}
-
-func newGuard(ctx context.Context, tcp net.Conn) *guard {
-	return &guard{stop: context.AfterFunc(ctx, func() { hardClose(tcp) })}
-}
-
-// release stops guarding; it reports whether the connection was left alone until now. Only the first call decides.
-func (g *guard) release() bool {
-	if !g.released {
-		g.released, g.intact = true, g.stop()
-	}
-	return g.intact
 }

@@ -83,6 +83,7 @@ func greet(ctx context.Context, cfg Config, tcp net.Conn) (*conn, reply, error) 
 	}
 	meter.left = -1
 	c := &conn{cfg: cfg, session: session, tcp: tcp, meter: meter, mask: newMasker(cfg.Username, cfg.Password), born: cfg.Now()}
+	c.peeker.of(tcp)
 	c.pipelining, _ = session.Extension("PIPELINING")
 	c.eightBit, _ = session.Extension("8BITMIME")
 	c.utf8, _ = session.Extension("SMTPUTF8")

@@ -4,5 +4,9 @@ package smtp
 
 import "net"
 
-// peek knows nothing on systems without MSG_DONTWAIT: a connection that was closed while idle shows at MAIL FROM.
-func peek(net.Conn) (readable bool, err error) { return false, nil }
+// peeker knows nothing on systems without MSG_DONTWAIT: a connection that was closed while idle shows at MAIL FROM.
+type peeker struct{}
+
+func (*peeker) of(net.Conn) {}
+
+func (*peeker) peek() (readable bool, err error) { return false, nil }

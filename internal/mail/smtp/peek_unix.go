@@ -6,37 +6,49 @@ import (
 	"io"
 	"net"
 	"syscall"
-	"time"
 )
 
-// peek reports whether there is something to read, or how the connection ended, without waiting and without reading.
-func peek(c net.Conn) (readable bool, err error) {
+// peeker looks whether there is something to read on a connection, without waiting and without reading. Without one of
+// TCP it sees nothing.
+type peeker struct {
+	raw syscall.RawConn
+	// ask is kept, with what it finds, so that looking allocates nothing.
+	ask func(fd uintptr)
+	n   int
+	err error
+}
+
+func (p *peeker) of(c net.Conn) {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
-		return false, nil
-	}
-	if err := tcp.SetReadDeadline(time.Time{}); err != nil {
-		return false, err
+		return
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
+		return // it is closed, which the first write shows
+	}
+	var b [1]byte
+	p.raw = raw
+	p.ask = func(fd uintptr) {
+		p.n, _, p.err = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	}
+}
+
+// peek reports whether there is something to read, or how the connection ended.
+func (p *peeker) peek() (readable bool, err error) {
+	if p.raw == nil {
+		return false, nil
+	}
+	if err := p.raw.Control(p.ask); err != nil {
 		return false, err
 	}
-	var n int
-	var recvErr error
-	err = raw.Read(func(fd uintptr) bool {
-		var b [1]byte
-		n, _, recvErr = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return true
-	})
+	errno, _ := p.err.(syscall.Errno) //nolint:errorlint // it is the system call's own
 	switch {
-	case err != nil:
-		return false, err
-	case recvErr == syscall.EAGAIN || recvErr == syscall.EWOULDBLOCK || recvErr == syscall.EINTR:
+	case errno.Temporary(): // nothing is there, or a signal came in between
 		return false, nil
-	case recvErr != nil:
-		return false, recvErr
-	case n == 0:
+	case p.err != nil:
+		return false, p.err
+	case p.n == 0:
 		return false, io.EOF
 	}
 	return true, nil

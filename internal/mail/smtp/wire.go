@@ -50,11 +50,13 @@ func has8Bit(raw []byte) (anywhere, inHeader bool) {
 	return true, end < 0 || first < end
 }
 
-// first8Bit is where the first octet above 127 stands; -1 if there is none. It looks at eight of them at a time.
+// first8Bit is where the first octet above 127 stands; -1 if there is none. It looks at 32 of them at a time.
 func first8Bit(raw []byte) int {
 	i := 0
-	for ; i+8 <= len(raw); i += 8 {
-		if binary.LittleEndian.Uint64(raw[i:])&0x8080808080808080 != 0 {
+	for ; i+32 <= len(raw); i += 32 {
+		words := binary.LittleEndian.Uint64(raw[i:]) | binary.LittleEndian.Uint64(raw[i+8:]) |
+			binary.LittleEndian.Uint64(raw[i+16:]) | binary.LittleEndian.Uint64(raw[i+24:])
+		if words&0x8080808080808080 != 0 {
 			break
 		}
 	}
