@@ -82,11 +82,16 @@ func BullID(jobID string, ring int) string {
 // MessageID derives the Message-ID, without angle brackets, of the mail that a job sends to an address. It is the same
 // on every attempt, so that a receiver or relay can drop a copy.
 func MessageID(jobID, address, senderAddress string) string {
-	sum := sha256.Sum256([]byte(jobID + "\x00" + address))
-	local := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:20]))
+	text := make([]byte, 0, 160) // on the stack, for one of each mail
+	text = append(append(append(text, jobID...), 0), address...)
+	sum := sha256.Sum256(text)
+	text = messageIDs.AppendEncode(text[:0], sum[:20])
 	domain := "localhost"
 	if _, d, ok := strings.Cut(senderAddress, "@"); ok && d != "" {
 		domain = d
 	}
-	return local + "@" + domain
+	return string(append(append(text, '@'), domain...))
 }
+
+// messageIDs spells hashes in lower case.
+var messageIDs = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
