@@ -25,6 +25,8 @@ var (
 	ErrSealed = errors.New("the campaign is sealed")
 	// ErrSourceChanged: the list or message read now is not the one of which a part is already written.
 	ErrSourceChanged = errors.New("the message or the recipients changed while they were being written")
+	// ErrUncertain: the database was asked to commit and did not answer, then or later. What was to be written may be there.
+	ErrUncertain = errors.New("whether it was written is not known")
 	// ErrKeyConflict: another content is sealed under the same key.
 	ErrKeyConflict = errors.New("another content is sealed under the same campaign key")
 )

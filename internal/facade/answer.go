@@ -24,6 +24,8 @@ const (
 	unreadableBody = "the body could not be read"
 	fullQueue      = "the queue is full: try again later"
 	noDatabase     = "the database is not available: try again later"
+	uncertainKeyed = "the database did not say whether the request was carried out: make it again with the same Idempotency-Key"
+	uncertain      = "the database did not say whether the request was carried out: it may be, and made again it may be sent twice"
 	internalError  = "internal error"
 	inFlight       = "a request with the same Idempotency-Key is being worked on"
 )
@@ -33,6 +35,8 @@ type failure struct {
 	Error string
 	// Detail says what is wrong where. Only with 422.
 	Detail []problem
+	// InDoubt: it may have been carried out all the same. Only with 500 and 503.
+	InDoubt bool
 }
 
 // failureAnswer is the answer that the contract gives to a fault and to an outage.
@@ -40,6 +44,8 @@ type failureAnswer struct {
 	_     struct{} `additionalProperties:"true"`
 	OK    bool     `json:"ok" doc:"false"`
 	Error string   `json:"error" doc:"A sentence for people, without an address."`
+	// InDoubt is of a request that may have been carried out.
+	InDoubt bool `json:"inDoubt,omitempty" doc:"The request may have been carried out, and what it asks for may be sent."`
 }
 
 // unfitAnswer is the answer to a request that does not fit: detail is FastAPI's.
@@ -67,7 +73,7 @@ func (f failure) at(status int) (body any, contentType string) {
 	case http.StatusUnprocessableEntity:
 		return unfitAnswer{Error: f.Error, Detail: f.Detail}, typeJSON
 	case http.StatusInternalServerError, http.StatusServiceUnavailable:
-		return failureAnswer{Error: f.Error}, typeJSON
+		return failureAnswer{Error: f.Error, InDoubt: f.InDoubt}, typeJSON
 	}
 	return problemAnswer{Error: f.Error, Title: http.StatusText(status), Status: status, Detail: f.Error}, typeProblem
 }
@@ -122,6 +128,15 @@ func answer(w http.ResponseWriter, status int, body any) {
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = w.Write(text) // Whoever asked has gone away.
+}
+
+// doubt is the answer to a request of which nobody knows whether it was carried out. With a key it may be made again; without one
+// no client may be led to do so by itself.
+func doubt(keyed bool) *apiError {
+	if keyed {
+		return &apiError{failure: failure{Error: uncertainKeyed, InDoubt: true}, status: http.StatusServiceUnavailable, retry: true}
+	}
+	return &apiError{failure: failure{Error: uncertain, InDoubt: true}, status: http.StatusInternalServerError}
 }
 
 // marshal writes a body, with a line's end.

@@ -95,8 +95,11 @@ func (l *load) draft(ctx context.Context) (draft campaign.Draft, replay bool, er
 	return draft, replay, nil
 }
 
+// errInDoubt: the campaign may be sealed, and what there is can't be read.
+var errInDoubt = errors.New("the campaign may have been accepted")
+
 // after finds out what there is after a failure. If the seal was committed, and only the word of it lost, the campaign is
-// accepted.
+// accepted. Where that can't be found out, the error is errInDoubt.
 func (l *load) after(ctx context.Context, draft campaign.Draft, record campaign.Record, err error) (campaign.Record, bool, error) {
 	var syntax *recipients.SyntaxError
 	switch {
@@ -112,11 +115,17 @@ func (l *load) after(ctx context.Context, draft campaign.Draft, record campaign.
 		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
 		defer stop()
 		known, readErr := l.Ledger.Campaign(ctx, l.key)
+		if readErr != nil && !errors.Is(readErr, campaign.ErrNotFound) && errors.Is(err, campaign.ErrUncertain) {
+			err = fmt.Errorf("%w: %w", errInDoubt, err)
+		}
 		return known, readErr == nil && known.Sealed(), err
 	}
 	sealed, discardErr := l.discard(ctx, draft.Key)
 	if discardErr == nil && sealed.Sealed() {
 		return sealed, true, nil
+	}
+	if discardErr != nil && errors.Is(err, campaign.ErrUncertain) {
+		err = fmt.Errorf("%w: %w", errInDoubt, err)
 	}
 	return record, false, errors.Join(err, discardErr)
 }
@@ -159,6 +168,13 @@ func outcome(record campaign.Record) accepted {
 func (l *load) notLoaded(w http.ResponseWriter, r *http.Request, record campaign.Record, err error) {
 	var syntax *recipients.SyntaxError
 	switch {
+	case errors.Is(err, errInDoubt):
+		l.Logger.Error("Whether a campaign was accepted is not known", "error", err, "requestId", requestID(r.Context()))
+		told := doubt(l.idempotent)
+		if told.retry {
+			w.Header().Set("Retry-After", retryAfter)
+		}
+		answer(w, told.status, told.failure)
 	case errors.Is(err, campaign.ErrKeyConflict):
 		unprocessable(w, []problem{keyReused()})
 	case errors.Is(err, campaign.ErrNoRecipients):

@@ -193,6 +193,10 @@ func (f *facade) sendAsync(ctx context.Context, in *sendInput) (*sendOutput, err
 	}
 	m.Priority = mailPriority
 	queued, err := f.Submission.Enqueue(ctx, m)
+	if errors.Is(err, campaign.ErrUncertain) {
+		f.Logger.ErrorContext(ctx, "Whether a mail was queued is not known", "error", err, "requestId", requestID(ctx))
+		return nil, doubt(in.Idempotency != "")
+	}
 	if err != nil {
 		return nil, f.notSubmitted(ctx, "Queueing a mail failed", err)
 	}
@@ -286,7 +290,10 @@ func (f *facade) notSubmitted(ctx context.Context, what string, err error) error
 	}
 	if errors.Is(err, submit.ErrUnknown) {
 		f.Logger.ErrorContext(ctx, what, "error", err, "requestId", requestID(ctx))
-		return failed(http.StatusInternalServerError, "the mail may have been sent, and its outcome can't be read at present")
+		return &apiError{
+			failure: failure{Error: "the mail may have been sent, and its outcome can't be read at present", InDoubt: true},
+			status:  http.StatusInternalServerError,
+		}
 	}
 	return f.fault(ctx, what, err)
 }

@@ -59,5 +59,8 @@ func (c readCommitted) Connect(ctx context.Context) (driver.Conn, error) {
 	if _, err := execer.ExecContext(ctx, set, nil); err != nil {
 		return nil, errors.Join(fmt.Errorf("setting the isolation level: %w", err), conn.Close())
 	}
-	return conn, nil
+	if whole, ok := conn.(session); ok {
+		return impatient{whole}, nil
+	}
+	return nil, errors.Join(errors.New("the driver lacks what its connections are expected to have"), conn.Close())
 }

@@ -53,6 +53,9 @@ var errNoNeighbours = errors.New("recipients are not the neighbours that their p
 // errSilent: the server took a statement and did not answer it in time. Whether it was carried out is unknown.
 var errSilent = errors.New("the database did not answer in time")
 
+// errUncertain: a commit was not answered. What it was to write may be there.
+var errUncertain = errors.New("the commit was not answered")
+
 // IsUnavailable reports whether err means that the database can't be used now and may be later: it is away, full,
 // read-only, overloaded, or refuses our credentials. Waiting and repeating is right; any other error is a fault in the
 // data or in the program.

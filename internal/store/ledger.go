@@ -101,7 +101,7 @@ func orNotFound(err error) error {
 
 // Seal implements campaign.Ledger. If the rows are not as many as totals say, the list was not the same all the time
 // that it was written: the error is campaign.ErrSourceChanged. A campaign that was cancelled before it was sealed stays
-// unsealed, with campaign.ErrSealed. Recipients on the suppression list are marked first, if the campaign respects it.
+// unsealed, with campaign.ErrSealed. With campaign.ErrUncertain it may be sealed. Recipients on the suppression list are marked first, if the campaign respects it.
 func (s *Store) Seal(
 	ctx context.Context, key string, totals campaign.Totals, now time.Time,
 ) (campaign.Record, error) {
@@ -146,7 +146,7 @@ func (s *Store) Seal(
 		record, err = takeRecord(tx, key)
 		return err
 	})
-	return record, err
+	return record, uncertain(err)
 }
 
 func verifyTotals(tx *gorm.DB, key string, totals campaign.Totals) error {

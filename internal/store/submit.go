@@ -17,7 +17,7 @@ import (
 //
 // Without a lease they count as rung at their creation: the caller rings them next, and if it does not live to, the outbox
 // does. Born under a lease, their recipients are announced at now and their jobs started; the outbox leaves them alone
-// until the lease ends.
+// until the lease ends. With campaign.ErrUncertain they may be there.
 func (s *Store) Submit(
 	ctx context.Context, mails []campaign.Submission, lease *campaign.Lease, now time.Time,
 ) ([]campaign.Submitted, error) {
@@ -29,6 +29,7 @@ func (s *Store) Submit(
 		}
 	}
 	var submitted []campaign.Submitted
+	before := map[string]bool{} // the keys that a try wrote, whose commit was not answered
 	err := s.write(ctx, "writing mails", func(tx *gorm.DB) error {
 		known, err := knownRecords(tx, mails)
 		if err != nil {
@@ -50,15 +51,22 @@ func (s *Store) Submit(
 				known[mail.Key] = record
 			}
 			submitted[i].Record = record
-			if !ok || ours[mail.JobID()] {
+			if !ok || ours[mail.JobID()] || before[mail.Key] && record.CreatedAt.Equal(at(mail.CreatedAt).Time) {
 				submitted[i].Created, submitted[i].Claimed = true, rows[i].claimed
 				delete(ours, mail.JobID())
+				delete(before, mail.Key)
 			}
 		}
-		return insertSubmissions(tx, fresh)
+		if err := insertSubmissions(tx, fresh); err != nil {
+			return err
+		}
+		for _, row := range fresh {
+			before[row.campaign.Key] = lease == nil // with one, the lease tells
+		}
+		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, uncertain(err)
 	}
 	return submitted, nil
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
+	"github.com/cartero-mail/cartero/internal/campaign"
 	"github.com/cartero-mail/cartero/internal/failpoint"
 )
 
@@ -27,19 +29,35 @@ const (
 )
 
 // write runs do in a transaction, and again from its start after a deadlock, a busy database or a lost connection. what
-// says what was being done, for the error.
+// says what was being done, for the error. One that a commit went out before, whose reply never came, is errUncertain.
 func (s *Store) write(ctx context.Context, what string, do func(tx *gorm.DB) error) error {
-	return repeat(ctx, what, func() error {
+	unanswered := false
+	err := repeat(ctx, what, func() error {
 		release, err := s.acquireWriter(ctx)
 		if err != nil {
 			return err
 		}
 		defer release()
+		committing := false
 		err = s.within(ctx, func(ctx context.Context) error {
-			return s.db.WithContext(ctx).Transaction(interrupted(what, do))
+			return s.db.WithContext(ctx).Transaction(interrupted(what, do, &committing))
 		})
-		return afterCommit(what, err)
+		err = afterCommit(what, err)
+		unanswered = unanswered || err != nil && committing && mysqlCode(err) == 0 && sqliteCode(err) == 0
+		return err
 	})
+	if err != nil && unanswered && (IsUnavailable(err) || ctx.Err() != nil) { // a try that went on found nothing written
+		return fmt.Errorf("%w: %w", errUncertain, err)
+	}
+	return err
+}
+
+// uncertain has those outside of the store tell an error of write that means that it may have been carried out.
+func uncertain(err error) error {
+	if errors.Is(err, errUncertain) {
+		return fmt.Errorf("%w: %w", campaign.ErrUncertain, err)
+	}
+	return err
 }
 
 // afterCommit is the failpoint behind a transaction that went well. Written where a call is deferred, it would leave its name
@@ -51,13 +69,17 @@ func afterCommit(what string, err error) error {
 	return failpoint.HitFor(failpoint.StoreCommitted, what)
 }
 
-// interrupted runs do up to the failpoint before its commit.
-func interrupted(what string, do func(tx *gorm.DB) error) func(tx *gorm.DB) error {
+// interrupted runs do up to the failpoint before its commit, and notes that the commit is next.
+func interrupted(what string, do func(tx *gorm.DB) error, committing *bool) func(tx *gorm.DB) error {
 	return func(tx *gorm.DB) error {
 		if err := do(tx); err != nil {
 			return err
 		}
-		return failpoint.HitFor(failpoint.StoreBeforeCommit, what)
+		if err := failpoint.HitFor(failpoint.StoreBeforeCommit, what); err != nil {
+			return err
+		}
+		*committing = true
+		return nil
 	}
 }
 

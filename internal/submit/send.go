@@ -80,6 +80,9 @@ func (s *Service) begin(ctx context.Context, mail campaign.Submission) (worker.D
 		return s.sends.do(ctx, mail)
 	}
 	submitted, err := s.queues.do(ctx, mail)
+	if errors.Is(err, campaign.ErrUncertain) { // if it is there, a worker finds it
+		err = fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
 	return worker.Delivery{Submitted: submitted}, err
 }
 

@@ -138,7 +138,8 @@ type Queued struct {
 }
 
 // Enqueue writes the mail, and puts its job into the queue. Once it returns without an error the mail can't be lost: where
-// the queue is away, the outbox adds the job later. Concurrent calls share a transaction.
+// the queue is away, the outbox adds the job later. After campaign.ErrUncertain it may be in the database, and is sent if it
+// is; after any other error it is not. Concurrent calls share a transaction.
 func (s *Service) Enqueue(ctx context.Context, mail campaign.Submission) (Queued, error) {
 	submitted, err := s.queues.do(ctx, mail)
 	if err != nil {

@@ -266,6 +266,23 @@ func TestSendTakesUpWhatWasNotConfirmed(t *testing.T) {
 	}
 }
 
+// A mail that had to wait for its turn is written for the queue: where nobody knows whether it was, a worker may send it.
+func TestSendDoesNotKnowWhatWasQueued(t *testing.T) {
+	t.Parallel()
+	for paced, want := range map[bool]bool{true: true, false: false} {
+		t.Run(fmt.Sprintf("paced: %t", paced), func(t *testing.T) {
+			t.Parallel()
+			b := newBackend()
+			b.err = fmt.Errorf("%w: %w", campaign.ErrUncertain, errAway)
+			bubble(t, b, func(cfg *submit.Config) { cfg.Waits = func(campaign.Submission) bool { return paced } }, func(s scene) {
+				if _, err := s.Send(s.Context(), mail("a")); errors.Is(err, submit.ErrUnknown) != want || !errors.Is(err, errAway) {
+					s.Errorf("error %v, unknown: want %t", err, want)
+				}
+			})
+		})
+	}
+}
+
 // TestSendDoesNotWaitForAHold: it outlasts the patience, and so is the end.
 func TestSendDoesNotWaitForAHold(t *testing.T) {
 	t.Parallel()
