@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -336,6 +337,9 @@ func runCrashChild(point, dir string) error {
 		Store: hooked, Sender: crashRelay{ledgerFile(dir), point}, JournalDir: filepath.Join(dir, "journal"),
 		MaxConnections: 1, Window: crashWindow,
 		Hooks: worker.Hooks{OnResult: func(campaign.State, string) { recorded <- struct{}{} }},
+	}
+	if point == whenFull {
+		cfg.Sender, cfg.Window, cfg.Hooks = fillingRelay{ledgerFile(dir), waitToBeKilled, new(sync.Once)}, fewAtOnce, worker.Hooks{}
 	}
 	if point == whileThrottled {
 		cfg.Rates = func(string, campaign.Rate) worker.Throttle { return &crashThrottle{recorded: recorded} }
