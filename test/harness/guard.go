@@ -42,6 +42,13 @@ func Main(m *testing.M) int {
 	return code
 }
 
+// Guarded are tests whose Run is Main.
+func Guarded(m *testing.M) interface{ Run() int } { return guardedTests{m} }
+
+type guardedTests struct{ *testing.M }
+
+func (t guardedTests) Run() int { return Main(t.M) }
+
 func runGuarded(m *testing.M) (code int, err error) {
 	if guarded, err = os.MkdirTemp("", "cartero-test-"); err != nil {
 		return 1, fmt.Errorf("making the directory of the tests: %w", err)

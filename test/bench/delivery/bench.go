@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -43,42 +41,21 @@ var processes = []string{cpuClient, cpuMariaDB, cpuRedis, cpuSink}
 
 // bench is one run.
 type bench struct {
+	*measure.Workbench
+
 	settings settings
 	progress io.Writer
-	dir      string
-	servers  *measure.Servers
-	sink     *measure.SinkProcess
 	source   string // the program smtp-source
 	node     string // the directory of its scripts
 	begun    time.Time
 }
 
-func newBench(ctx context.Context, s settings, progress io.Writer) (b *bench, err error) {
-	b = &bench{settings: s, progress: progress, begun: time.Now()}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, b.close())
-		}
-	}()
-	if b.dir, err = os.MkdirTemp("", "cartero-bench-"); err != nil {
+func newBench(ctx context.Context, s settings, progress io.Writer) (*bench, error) {
+	stand, err := measure.OpenWorkbench(ctx, s.Flags, "")
+	if err != nil {
 		return nil, err
 	}
-	if b.servers, err = measure.OpenServers(ctx, s.Database, s.Redis); err != nil {
-		return nil, err
-	}
-	b.sink, err = measure.StartSink()
-	return b, err
-}
-
-func (b *bench) close() error {
-	errs := []error{os.RemoveAll(b.dir)}
-	if b.servers != nil {
-		errs = append(errs, b.servers.Close())
-	}
-	if b.sink != nil {
-		errs = append(errs, b.sink.Close())
-	}
-	return errors.Join(errs...)
+	return &bench{Workbench: stand, settings: s, progress: progress, begun: time.Now()}, nil
 }
 
 // found are the samples of all rounds, by step.
@@ -150,8 +127,8 @@ func (b *bench) watch(client ...int) *watch {
 
 func (w *watch) now() map[string]float64 {
 	return map[string]float64{
-		cpuClient: measure.CPU(w.client...), cpuSink: measure.CPU(w.b.sink.PID()),
-		cpuMariaDB: measure.CPU(w.b.servers.DatabasePID), cpuRedis: measure.CPU(w.b.servers.RedisPID),
+		cpuClient: measure.CPU(w.client...), cpuSink: measure.CPU(w.b.Sink.PID()),
+		cpuMariaDB: measure.CPU(w.b.Servers.DatabasePID), cpuRedis: measure.CPU(w.b.Servers.RedisPID),
 	}
 }
 
@@ -165,7 +142,7 @@ func (w *watch) end(mails int) (sample, error) {
 	for _, pid := range w.client {
 		_, s.Resident = measure.Memory(pid)
 	}
-	ledger, err := w.b.sink.Report()
+	ledger, err := w.b.Sink.Report()
 	if err != nil {
 		return s, err
 	}
@@ -176,7 +153,7 @@ func (w *watch) end(mails int) (sample, error) {
 // awaitMails waits until the sink has so many, or the step takes too long.
 func (b *bench) awaitMails(ctx context.Context, n int) error {
 	return measure.Poll(ctx, "all mails have come", 5*time.Millisecond, patience, func(context.Context) (bool, error) {
-		got, err := b.sink.Mails()
+		got, err := b.Sink.Mails()
 		return got >= n, err
 	})
 }

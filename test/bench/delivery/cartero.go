@@ -28,12 +28,12 @@ type worker struct {
 
 // startWorker starts one with its defaults, but for what it must know and the flag -env. It waits until it takes jobs.
 func (b *bench) startWorker(ctx context.Context, s *system, dir string) (*worker, error) {
-	host, port, err := net.SplitHostPort(b.sink.Address)
+	host, port, err := net.SplitHostPort(b.Sink.Address)
 	if err != nil {
 		return nil, err
 	}
 	env := map[string]string{
-		"DATABASE_URL": s.url, "REDIS_URL": b.servers.RedisURL, "BULL_PREFIX": s.prefix, "QUEUE_NAME_EMAIL": queueName,
+		"DATABASE_URL": s.url, "REDIS_URL": b.Servers.RedisURL, "BULL_PREFIX": s.prefix, "QUEUE_NAME_EMAIL": queueName,
 		"SMTP_SERVER": host, "SMTP_PORT": port, "SMTP_USE_TLS": "false", "SMTP_FROM": from, "SMTP_HELO_NAME": "bench.example",
 		"SMTP_MAX_CONNECTIONS": strconv.Itoa(b.settings.conns), "WORKER_JOURNAL_DIR": filepath.Join(dir, "journal"),
 		"METRICS_BIND_ADDRESS": "0", "HEALTH_PROBE_BIND_ADDRESS": "0", "MIGRATE_ON_START": "false",
@@ -71,22 +71,34 @@ func (w *worker) explain(err error) error {
 	return fmt.Errorf("%w; the worker said at last:\n%s", err, text[max(0, len(text)-most):])
 }
 
-// runCartero measures a campaign of the default job size on a worker that waits for it.
+// staffed is a system with a worker that waits for jobs, and the worker's directory.
+type staffed struct {
+	*system
+	worker *worker
+	dir    string
+}
+
+func (b *bench) newStaffed(ctx context.Context) (_ *staffed, err error) {
+	s := &staffed{}
+	if s.system, err = b.newSystem(ctx); err != nil {
+		return nil, err
+	}
+	if s.dir, err = os.MkdirTemp(b.Dir, "worker-"); err == nil {
+		s.worker, err = b.startWorker(ctx, s.system, s.dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// runCartero measures a campaign of the default job size.
 func runCartero(ctx context.Context, b *bench, l load) (_ sample, err error) {
-	s, err := b.newSystem(ctx)
+	s, err := b.newStaffed(ctx)
 	if err != nil {
 		return sample{}, err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	dir, err := os.MkdirTemp(b.dir, "worker-")
-	if err != nil {
-		return sample{}, err
-	}
-	w, err := b.startWorker(ctx, s, dir)
-	if err != nil {
-		return sample{}, err
-	}
-	defer func() { err = errors.Join(err, measure.End(w.cmd)) }()
-	result, err := b.endToEnd(ctx, s, l, campaign.DefaultJobSize, w.pid())
-	return result, w.explain(err)
+	defer func() { err = errors.Join(err, measure.End(s.worker.cmd), s.close()) }()
+	result, err := b.endToEnd(ctx, s.system, l, campaign.DefaultJobSize, s.worker.pid())
+	return result, s.worker.explain(err)
 }

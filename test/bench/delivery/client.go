@@ -40,7 +40,7 @@ type order struct {
 // runClient measures one of them: the bytes of the mail are at hand, as smtp-source's are.
 func runClient(client string) func(context.Context, *bench, load) (sample, error) {
 	return func(_ context.Context, b *bench, l load) (_ sample, err error) {
-		if err := b.sink.Expect(0, l.mails, l.roundTrip); err != nil {
+		if err := b.Sink.Expect(0, l.mails, l.roundTrip); err != nil {
 			return sample{}, err
 		}
 		child, err := measure.StartSelf(clientChild)
@@ -49,7 +49,7 @@ func runClient(client string) func(context.Context, *bench, load) (sample, error
 		}
 		defer func() { err = errors.Join(err, child.Close()) }()
 		w := b.watch(child.PID())
-		if err := child.Ask(order{client, b.sink.Address, b.settings.conns, l.mails, b.settings.size}, nil); err != nil {
+		if err := child.Ask(order{client, b.Sink.Address, b.settings.conns, l.mails, b.settings.size}, nil); err != nil {
 			return sample{}, err
 		}
 		return w.end(l.mails)

@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	}
 	var r report
 	if s.From != "" {
-		err = r.read(s.From)
+		err = measure.ReadJSON(s.From, &r)
 	} else {
 		r, err = measureAll(ctx, s, progress)
 	}
@@ -111,12 +111,12 @@ func measureAll(ctx context.Context, s settings, progress io.Writer) (_ report, 
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, b.close()) }()
+	defer func() { err = errors.Join(err, b.Close()) }()
 	found, err := b.measure(ctx, steps)
 	if err != nil {
 		return r, err
 	}
-	r.Servers, r.LoadAfter = b.servers.Facts, measure.LoadAverage()
+	r.Servers, r.LoadAfter = b.Servers.Facts, measure.LoadAverage()
 	r.fill(steps, found)
 	return r, nil
 }

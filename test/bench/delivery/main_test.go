@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,37 +14,28 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cartero-mail/cartero/test/bench/measure"
+	"github.com/cartero-mail/cartero/test/harness"
 )
 
 // TestMain is whatever the benchmark starts of itself.
-func TestMain(m *testing.M) { program.TestMain(m) }
+func TestMain(m *testing.M) { program.TestMain(harness.Guarded(m)) }
 
 // TestRun measures hardly anything, so that the benchmark works on the day it is wanted.
 func TestRun(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("needs Node.js, smtp-source, MariaDB and Redis")
-	}
-	if os.Getenv("TEST_REDIS_URL") == "" || os.Getenv("TEST_DATABASE_URL") == "" {
-		t.Fatal("TEST_REDIS_URL or TEST_DATABASE_URL is not set: run `make test`, which starts them")
-	}
-	dir := t.TempDir()
-	binary, file := filepath.Join(dir, "cartero"), filepath.Join(dir, "bench.json")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../../cmd/cartero")
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building cartero: %v\n%s", err, output)
-	}
+	cartero, services := harness.Binary(t), harness.RealServices(t)
+	file := filepath.Join(t.TempDir(), "bench.json")
 	// Not the recovery: what a killed worker leaves is taken up after as long as Bull's locks last.
 	args := []string{
-		"-cartero", binary, "-rounds", "1", "-mails", "200", "-conns", "2", "-seconds", "0.1", "-round-trips", "0s,1ms", "-run", "^[01]|stages",
-		"-json", file,
+		"-cartero", cartero, "-database", services.DatabaseURL, "-redis", services.RedisURL, "-rounds", "1", "-mails", "200",
+		"-conns", "2", "-seconds", "0.1", "-round-trips", "0s,1ms", "-run", "^[01]|stages", "-json", file,
 	}
 	var out bytes.Buffer
 	if err := run(t.Context(), args, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	var got report
-	if err := got.read(file); err != nil {
+	if err := measure.ReadJSON(file, &got); err != nil {
 		t.Fatal(err)
 	}
 	var names []string

@@ -53,7 +53,7 @@ func (b *bench) prepare(ctx context.Context, steps []step) (err error) {
 				err = nodejs.GeneratePrisma(b.node) //nolint:contextcheck // made for all processes, whoever of them is first
 			}
 		case s.side == smtpSource && b.source == "":
-			b.source, err = findSource(ctx, b.dir)
+			b.source, err = findSource(ctx, b.Dir)
 		}
 		if err != nil {
 			return err
@@ -63,14 +63,14 @@ func (b *bench) prepare(ctx context.Context, steps []step) (err error) {
 }
 
 func (b *bench) startNode(n nodeWorker, s *system) (*measure.Child, error) {
-	host, port, err := net.SplitHostPort(b.sink.Address)
+	host, port, err := net.SplitHostPort(b.Sink.Address)
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command("node", n.script)
 	cmd.Dir = b.node
 	child, err := measure.StartChild("the Node worker", cmd, "NODE_ENV=production",
-		"DATABASE_URL="+s.url, "REDIS_URL="+b.servers.RedisURL, "BULL_PREFIX="+s.prefix, "QUEUE_NAME_EMAIL="+queueName,
+		"DATABASE_URL="+s.url, "REDIS_URL="+b.Servers.RedisURL, "BULL_PREFIX="+s.prefix, "QUEUE_NAME_EMAIL="+queueName,
 		"BULL_SETTINGS={}", "SMTP_SERVER="+host, "SMTP_PORT="+port, "SMTP_FROM="+from,
 		"SMTP_CONNECTIONS="+strconv.Itoa(b.settings.conns))
 	if err != nil {
@@ -87,11 +87,11 @@ func (b *bench) startNode(n nodeWorker, s *system) (*measure.Child, error) {
 func runSource(ctx context.Context, b *bench, l load) (sample, error) {
 	// It numbers its recipients from 1 with -N, and keeps connections with -d. Its mails have a header of some 200 octets
 	// beyond -l, and it has no pipelining to switch on.
-	if err := b.sink.Expect(1, l.mails, l.roundTrip); err != nil {
+	if err := b.Sink.Expect(1, l.mails, l.roundTrip); err != nil {
 		return sample{}, err
 	}
 	cmd := exec.CommandContext(ctx, b.source, "-d", "-N", "-s", strconv.Itoa(b.settings.conns), "-m", strconv.Itoa(l.mails),
-		"-l", strconv.Itoa(b.settings.size-sourceHeader), "-M", "bench.example", "-f", from, "-t", "reader@readers.example", b.sink.Address)
+		"-l", strconv.Itoa(b.settings.size-sourceHeader), "-M", "bench.example", "-f", from, "-t", "reader@readers.example", b.Sink.Address)
 	cmd.Env = append(os.Environ(), sourceLibraries(b.source)...)
 	w := b.watch()
 	output, err := cmd.CombinedOutput()

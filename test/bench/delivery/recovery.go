@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -44,30 +43,23 @@ const (
 
 // measureRecovery kills a worker with SIGKILL when a third of the mails are sent.
 func measureRecovery(ctx context.Context, b *bench) (_ sample, err error) {
-	s, err := b.newSystem(ctx)
+	s, err := b.newStaffed(ctx)
 	if err != nil {
 		return sample{}, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	dir, err := os.MkdirTemp(b.dir, "worker-")
-	if err != nil {
-		return sample{}, err
-	}
-	first, err := b.startWorker(ctx, s, dir)
-	if err != nil {
-		return sample{}, err
-	}
-	defer func() { _ = first.cmd.Process.Kill() }() // should this end earlier
-	if err := b.sink.Expect(0, b.settings.mails, 0); err != nil {
+	defer func() { _ = s.worker.cmd.Process.Kill() }() // should this end earlier
+	if err := b.Sink.Expect(0, b.settings.mails, 0); err != nil {
 		return sample{}, err
 	}
 	if err := s.write(ctx, b.settings.mails, b.settings.size, campaign.DefaultJobSize, func() {}); err != nil {
 		return sample{}, err
 	}
-	return b.killAndWait(ctx, s, dir, first)
+	return b.killAndWait(ctx, s)
 }
 
-func (b *bench) killAndWait(ctx context.Context, s *system, dir string, first *worker) (_ sample, err error) {
+func (b *bench) killAndWait(ctx context.Context, s *staffed) (_ sample, err error) {
+	first := s.worker
 	if err := b.awaitMails(ctx, b.settings.mails/3); err != nil {
 		return sample{}, first.explain(err)
 	}
@@ -76,20 +68,20 @@ func (b *bench) killAndWait(ctx context.Context, s *system, dir string, first *w
 	}
 	killed := time.Now()
 	_ = first.cmd.Wait()
-	second, err := b.startWorker(ctx, s, dir)
+	second, err := b.startWorker(ctx, s.system, s.dir)
 	if err != nil {
 		return sample{}, err
 	}
 	defer func() { err = errors.Join(err, measure.End(second.cmd)) }()
-	if err := b.await(ctx, s); err != nil {
+	if err := b.await(ctx, s.system); err != nil {
 		return sample{}, second.explain(err)
 	}
 	r := recovery{Over: time.Since(killed).Seconds()}
-	ledger, err := b.sink.Report()
+	ledger, err := b.Sink.Report()
 	if err != nil {
 		return sample{}, err
 	}
-	found, err := b.count(ctx, s)
+	found, err := b.count(ctx, s.system)
 	if err != nil {
 		return sample{}, err
 	}

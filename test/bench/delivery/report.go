@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"time"
 
@@ -92,18 +90,6 @@ func stageRows(samples []sample) (rows []stageRow) {
 		})
 	}
 	return rows
-}
-
-// read takes a report that was written before.
-func (r *report) read(file string) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("reading the report: %w", err)
-	}
-	if err := json.Unmarshal(text, r); err != nil {
-		return fmt.Errorf("reading the report: %w", err)
-	}
-	return nil
 }
 
 // of is a side at a round trip, or nil if it was not measured.

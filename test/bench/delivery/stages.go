@@ -46,7 +46,7 @@ func measureStages(ctx context.Context, b *bench) (_ sample, err error) {
 		return sample{}, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := b.sink.Expect(0, b.settings.mails, 0); err != nil {
+	if err := b.Sink.Expect(0, b.settings.mails, 0); err != nil {
 		return sample{}, err
 	}
 	child, err := measure.StartSelf(stagesChild)
@@ -56,13 +56,13 @@ func measureStages(ctx context.Context, b *bench) (_ sample, err error) {
 	defer func() { err = errors.Join(err, child.Close()) }()
 	var result sample
 	if err := child.Ask(stageOrder{
-		order:    order{clientPool, b.sink.Address, b.settings.conns, b.settings.mails, b.settings.size},
+		order:    order{clientPool, b.Sink.Address, b.settings.conns, b.settings.mails, b.settings.size},
 		Database: s.url,
-		PIDs:     map[string]int{cpuMariaDB: b.servers.DatabasePID, cpuSink: b.sink.PID()},
+		PIDs:     map[string]int{cpuMariaDB: b.Servers.DatabasePID, cpuSink: b.Sink.PID()},
 	}, &result); err != nil {
 		return sample{}, err
 	}
-	ledger, err := b.sink.Report()
+	ledger, err := b.Sink.Report()
 	if err != nil {
 		return sample{}, err
 	}

@@ -40,11 +40,11 @@ func (b *bench) newSystem(ctx context.Context) (s *system, err error) {
 		}
 	}()
 	var drop func() error
-	if s.name, s.url, drop, err = b.servers.NewDatabase(ctx); err != nil {
+	if s.name, s.url, drop, err = b.Servers.NewDatabase(ctx); err != nil {
 		return nil, err
 	}
 	s.undo = append(s.undo, drop, func() error {
-		return measure.Forget(context.WithoutCancel(ctx), b.servers.Redis, s.prefix)
+		return measure.Forget(context.WithoutCancel(ctx), b.Servers.Redis, s.prefix)
 	})
 	if s.db, err = store.Open(ctx, s.url); err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func (b *bench) newSystem(ctx context.Context) (s *system, err error) {
 	if err := s.db.Migrate(ctx); err != nil {
 		return nil, err
 	}
-	if s.queue, err = bull.New(b.servers.Redis, bull.Config{Prefix: s.prefix, Queue: queueName}); err != nil {
+	if s.queue, err = bull.New(b.Servers.Redis, bull.Config{Prefix: s.prefix, Queue: queueName}); err != nil {
 		return nil, err
 	}
 	s.outbox, err = outbox.New(outbox.Config{Store: s.db, Queue: s.queue})
@@ -107,14 +107,14 @@ type rows struct{ sent, inDoubt, all int }
 func (b *bench) await(ctx context.Context, s *system) error {
 	return measure.Poll(ctx, "all jobs are over", 5*time.Millisecond, patience, func(ctx context.Context) (bool, error) {
 		var left int
-		err := b.servers.Admin.QueryRowContext(ctx,
+		err := b.Servers.Admin.QueryRowContext(ctx,
 			"SELECT COUNT(*) FROM `"+s.name+"`.`EmailJob` WHERE `status` NOT IN ('COMPLETED', 'FAILED')").Scan(&left)
 		return left == 0, err
 	})
 }
 
 func (b *bench) count(ctx context.Context, s *system) (r rows, err error) {
-	err = b.servers.Admin.QueryRowContext(ctx, "SELECT COALESCE(SUM(`status` = 'SENT'), 0), COALESCE(SUM(`state` = 'inDoubt'), 0), COUNT(*) FROM `"+
+	err = b.Servers.Admin.QueryRowContext(ctx, "SELECT COALESCE(SUM(`status` = 'SENT'), 0), COALESCE(SUM(`state` = 'inDoubt'), 0), COUNT(*) FROM `"+
 		s.name+"`.`Recipient`").Scan(&r.sent, &r.inDoubt, &r.all)
 	return r, err
 }
@@ -122,7 +122,7 @@ func (b *bench) count(ctx context.Context, s *system) (r rows, err error) {
 // endToEnd measures a worker that waits already: from the moment when all rows are written, before the seal, until every
 // row says SENT and every job is over.
 func (b *bench) endToEnd(ctx context.Context, s *system, l load, jobSize, pid int) (sample, error) {
-	if err := b.sink.Expect(0, l.mails, l.roundTrip); err != nil {
+	if err := b.Sink.Expect(0, l.mails, l.roundTrip); err != nil {
 		return sample{}, err
 	}
 	var w *watch

@@ -57,36 +57,18 @@ type sample struct {
 
 // bench is one run.
 type bench struct {
+	*measure.Workbench
+
 	settings settings
 	progress io.Writer
-	dir      string
-	sink     *measure.SinkProcess
-	servers  *measure.Servers
 }
 
-func newBench(ctx context.Context, s settings, progress io.Writer) (b *bench, err error) {
-	b = &bench{settings: s, progress: progress}
-	if b.dir, err = os.MkdirTemp(s.dir, "cartero-bench-"); err != nil {
+func newBench(ctx context.Context, s settings, progress io.Writer) (*bench, error) {
+	stand, err := measure.OpenWorkbench(ctx, s.Flags, s.dir)
+	if err != nil {
 		return nil, err
 	}
-	if b.servers, err = measure.OpenServers(ctx, s.Database, s.Redis); err != nil {
-		return nil, errors.Join(err, b.close())
-	}
-	if b.sink, err = measure.StartSink(); err != nil {
-		return nil, errors.Join(err, b.close())
-	}
-	return b, nil
-}
-
-func (b *bench) close() error {
-	errs := []error{os.RemoveAll(b.dir)}
-	if b.sink != nil {
-		errs = append(errs, b.sink.Close())
-	}
-	if b.servers != nil {
-		errs = append(errs, b.servers.Close())
-	}
-	return errors.Join(errs...)
+	return &bench{Workbench: stand, settings: s, progress: progress}, nil
 }
 
 // found are the samples of all rounds, by path and side.
@@ -128,12 +110,12 @@ func (b *bench) one(ctx context.Context, e endpoint, of side, pace map[string]fl
 		return s, err
 	}
 	defer func() { err = errors.Join(err, running.stop()) }()
-	before, err := b.sink.Mails()
+	before, err := b.Sink.Mails()
 	if err != nil {
 		return s, err
 	}
 	behind := append([]int{running.pid}, running.behind...)
-	own, everything, sunk, asked := measure.CPU(running.pid), measure.CPU(behind...), measure.CPU(b.sink.PID()), measure.CPU(os.Getpid())
+	own, everything, sunk, asked := measure.CPU(running.pid), measure.CPU(behind...), measure.CPU(b.Sink.PID()), measure.CPU(os.Getpid())
 
 	l := load{address: running.address, request: request(e.path, mailText), want: e.want, conns: b.settings.conns}
 	rate, answered, err := l.highest(ctx, b.settings.window)
@@ -153,9 +135,9 @@ func (b *bench) one(ctx context.Context, e endpoint, of side, pace map[string]fl
 	s.P50, s.P99 = measure.Quantile(steady.latencies, 0.5), measure.Quantile(steady.latencies, 0.99)
 	per := 1000 / float64(answered+steady.answered)
 	s.CPU, s.All = (measure.CPU(running.pid)-own)*per, (measure.CPU(behind...)-everything)*per
-	s.Sink, s.Load = (measure.CPU(b.sink.PID())-sunk)*per, (measure.CPU(os.Getpid())-asked)*per
+	s.Sink, s.Load = (measure.CPU(b.Sink.PID())-sunk)*per, (measure.CPU(os.Getpid())-asked)*per
 
-	after, err := b.sink.Mails()
+	after, err := b.Sink.Mails()
 	if err == nil && e.path == send.path && after-before < answered+steady.answered {
 		err = fmt.Errorf("%d mails were sent, they say, and the sink got %d", answered+steady.answered, after-before)
 	}

@@ -61,13 +61,13 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.close()) }()
+	defer func() { err = errors.Join(err, b.Close()) }()
 	all, err := b.measure(ctx, chosen)
 	if err != nil {
 		return err
 	}
 	r := report{
-		Machine: machine, Servers: b.servers.Facts, Rounds: settings.Rounds, Conns: settings.conns, Worker: settings.worker, Rows: rows(chosen, all),
+		Machine: machine, Servers: b.Servers.Facts, Rounds: settings.Rounds, Conns: settings.conns, Worker: settings.worker, Rows: rows(chosen, all),
 	}
 	if err := measure.WriteJSON(settings.JSON, r); err != nil {
 		return err

@@ -2,12 +2,9 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,37 +13,28 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cartero-mail/cartero/test/bench/measure"
+	"github.com/cartero-mail/cartero/test/harness"
 )
 
 // TestMain is the SMTP sink when the benchmark starts this program again.
-func TestMain(m *testing.M) { program.TestMain(m) }
+func TestMain(m *testing.M) { program.TestMain(harness.Guarded(m)) }
 
 // TestRun measures hardly anything, so that the benchmark works on the day it is wanted.
 func TestRun(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("needs Python, MariaDB and Redis")
-	}
-	if os.Getenv("TEST_REDIS_URL") == "" || os.Getenv("TEST_DATABASE_URL") == "" {
-		t.Fatal("TEST_REDIS_URL or TEST_DATABASE_URL is not set: run `make test`, which starts them")
-	}
+	cartero, services := harness.Binary(t), harness.RealServices(t)
 	dir := t.TempDir()
-	program, file := filepath.Join(dir, "cartero"), filepath.Join(dir, "bench.json")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../../cmd/cartero")
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building cartero: %v\n%s", err, output)
-	}
+	file := filepath.Join(dir, "bench.json")
 	var out bytes.Buffer
-	args := []string{"-cartero", program, "-dir", dir, "-rounds", "1", "-window", "300ms", "-conns", "4", "-worker", "-json", file}
+	args := []string{
+		"-cartero", cartero, "-database", services.DatabaseURL, "-redis", services.RedisURL, "-dir", dir, "-rounds", "1",
+		"-window", "300ms", "-conns", "4", "-worker", "-json", file,
+	}
 	if err := run(t.Context(), args, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got report
-	if err := json.Unmarshal(text, &got); err != nil {
+	if err := measure.ReadJSON(file, &got); err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range got.Rows[:6] { // processor time has a grain of 10 ms

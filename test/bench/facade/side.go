@@ -47,11 +47,11 @@ type service struct {
 
 // start starts the service of a side.
 func (b *bench) start(ctx context.Context, s side) (_ *service, err error) {
-	dir, err := os.MkdirTemp(b.dir, "service-")
+	dir, err := os.MkdirTemp(b.Dir, "service-")
 	if err != nil {
 		return nil, err
 	}
-	host, port, err := net.SplitHostPort(b.sink.Address)
+	host, port, err := net.SplitHostPort(b.Sink.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -87,19 +87,19 @@ func (b *bench) startCartero(ctx context.Context, s side, dir string, env map[st
 	}()
 	clean := context.WithoutCancel(ctx) // an interrupt is no reason to leave anything behind
 	undo = append(undo, func() error { return os.RemoveAll(dir) })
-	running := &service{stop: stop, behind: []int{b.servers.RedisPID}}
+	running := &service{stop: stop, behind: []int{b.Servers.RedisPID}}
 	prefix := "bench-" + uuid.NewString()[:8]
-	undo = append(undo, func() error { return measure.Forget(clean, b.servers.Redis, prefix) })
-	env["REDIS_URL"], env["BULL_PREFIX"], env["METRICS_BIND_ADDRESS"] = b.servers.RedisURL, prefix, "0"
+	undo = append(undo, func() error { return measure.Forget(clean, b.Servers.Redis, prefix) })
+	env["REDIS_URL"], env["BULL_PREFIX"], env["METRICS_BIND_ADDRESS"] = b.Servers.RedisURL, prefix, "0"
 	env["FACADE_MAX_IN_FLIGHT"] = strconv.Itoa(b.settings.conns + 1) // one more asks whether it is there
 	env["SERVICE_HOST"], env["SERVICE_PORT"], env["HEALTH_PROBE_BIND_ADDRESS"] = "127.0.0.1", "0", "0"
 	if env["DATABASE_URL"] = "sqlite://" + filepath.Join(dir, "cartero.db"); s == onMariaDB {
 		var drop func() error
-		if _, env["DATABASE_URL"], drop, err = b.servers.NewDatabase(ctx); err != nil {
+		if _, env["DATABASE_URL"], drop, err = b.Servers.NewDatabase(ctx); err != nil {
 			return nil, err
 		}
 		undo = append(undo, drop)
-		running.behind = append(running.behind, b.servers.DatabasePID)
+		running.behind = append(running.behind, b.Servers.DatabasePID)
 	}
 	env["WORKER_JOURNAL_DIR"] = filepath.Join(dir, "facade")
 	cmd, output, err := b.launch(dir, "facade", env)

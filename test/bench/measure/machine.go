@@ -36,6 +36,18 @@ func LoadAverage() string {
 	return load
 }
 
+// ReadJSON reads what WriteJSON wrote.
+func ReadJSON(file string, report any) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("reading the report: %w", err)
+	}
+	if err := json.Unmarshal(text, report); err != nil {
+		return fmt.Errorf("reading the report: %w", err)
+	}
+	return nil
+}
+
 // WriteJSON writes a report for programs; without a file it does nothing.
 func WriteJSON(file string, report any) error {
 	if file == "" {

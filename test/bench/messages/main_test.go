@@ -2,14 +2,13 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cartero-mail/cartero/test/bench/measure"
+	"github.com/cartero-mail/cartero/test/harness"
 )
 
 // TestMain is what is measured when a measurement starts this program again.
@@ -21,22 +20,18 @@ func TestLists(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs MariaDB and Redis")
 	}
-	for _, name := range []string{"TEST_DATABASE_URL", "TEST_REDIS_URL"} {
-		if os.Getenv(name) == "" {
-			t.Fatalf("%s is not set: run `make test`, which starts one", name)
-		}
-	}
+	services := harness.RealServices(t)
 	file := filepath.Join(t.TempDir(), "bench.json")
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-run", "^lists$", "-rows", "2500", "-rounds", "1", "-cartero", "", "-json", file}, &out, t.Output()); err != nil {
-		t.Fatal(err)
+	args := []string{
+		"-database", services.DatabaseURL, "-redis", services.RedisURL, "-run", "^lists$", "-rows", "2500", "-rounds", "1",
+		"-cartero", "", "-json", file,
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
+	if err := run(t.Context(), args, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 	var got report
-	if err := json.Unmarshal(text, &got); err != nil {
+	if err := measure.ReadJSON(file, &got); err != nil {
 		t.Fatal(err)
 	}
 	if len(got.Rows) < 10 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,11 +34,7 @@ func TestRun(t *testing.T) {
 	}
 
 	var got report
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &got); err != nil {
+	if err := measure.ReadJSON(file, &got); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
