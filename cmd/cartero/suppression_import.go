@@ -117,9 +117,10 @@ func (in *importer) read(ctx context.Context, file io.Reader) error {
 			}
 		}
 	}
-	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
 		return fmt.Errorf("line %d is longer than %d KiB", number, maxImportLine>>10)
-	} else if err != nil {
+	case err != nil:
 		return fmt.Errorf("reading the file: %w", err)
 	}
 	return in.flush(ctx)
