@@ -57,16 +57,15 @@ func estimatedCompletion(s *scope) *metav1.Time {
 	if !s.sealed() || s.tally == nil || s.done() || s.paused() || s.held() || s.relayAway() {
 		return nil
 	}
-	end := s.now
-	if untried := s.tally.Pending + s.tally.Active; untried > 0 {
-		speed := s.perSecond()
-		if speed == 0 {
-			return nil
-		}
-		end = s.afterOpen(time.Duration(float64(untried) / speed * float64(time.Second)))
+	end, speed := s.now, s.perSecond()
+	if speed == 0 && s.tally.Pending+s.tally.Active > 0 {
+		return nil
 	}
-	if s.tally.NextAttemptAt != nil {
-		end = later(end, s.inWindow(*s.tally.NextAttemptAt))
+	if left := s.tally.Pending + s.tally.Active + s.tally.Deferred; speed > 0 {
+		end = s.afterOpen(time.Duration(float64(left) / speed * float64(time.Second)))
+	}
+	if s.tally.AttemptsUntil != nil {
+		end = later(end, s.inWindow(*s.tally.AttemptsUntil))
 	}
 	end = roundUp(end, s.now)
 	return timeOf(&end)

@@ -198,8 +198,13 @@ func TestStates(t *testing.T) {
 		},
 		{
 			name: "waits for a retry", given: aCampaign().written(sealed).enqueuedNow().
-				counting(campaign.Tally{Deferred: 1, Accepted: 9, NextAttemptAt: &soon}),
+				counting(campaign.Tally{Deferred: 1, Accepted: 9, NextAttemptAt: &soon, AttemptsUntil: &soon}),
 			want: state{Ready: "True Deferred", Kstatus: status.CurrentStatus, Next: "1m30s", Ends: "1m30s"},
+		},
+		{
+			name: "most wait for their turn", given: aCampaign().written(sealed).startedAt(now.Add(-50*time.Second)).enqueuedNow().
+				counting(campaign.Tally{Deferred: 80, Accepted: 20, NextAttemptAt: &soon, AttemptsUntil: &soon}),
+			want: state{Ready: "True Deferred", Kstatus: status.CurrentStatus, Next: "1m30s", Ends: "3m20s"},
 		},
 		{
 			name: "held by a person", given: aCampaign(held).written(sealed).enqueuedNow().counting(waiting),

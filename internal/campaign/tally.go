@@ -21,6 +21,8 @@ type Tally struct {
 	Failures []FailureCount
 	// NextAttemptAt is the earliest next attempt of a deferred recipient; nil where none is deferred.
 	NextAttemptAt *time.Time
+	// AttemptsUntil is the latest of them.
+	AttemptsUntil *time.Time
 	// LastCompletedAt is when the latest recipient ended; nil where none has.
 	LastCompletedAt *time.Time
 }

@@ -85,6 +85,7 @@ type group struct {
 	Status    campaign.LegacyStatus `gorm:"column:status"`
 	N         int64                 `gorm:"column:n"`
 	Next      stamp                 `gorm:"column:next"`
+	Until     stamp                 `gorm:"column:until"`
 	Completed stamp                 `gorm:"column:completed"`
 }
 
@@ -93,7 +94,7 @@ type group struct {
 func count(tx *gorm.DB, in scope) (campaign.Tally, error) {
 	var groups, overruled []group
 	err := tx.Raw(hinted(tx, "SELECT r.`state` AS state, COUNT(*) AS n, MIN(r.`nextAttemptAt`) AS next,"+
-		" MAX(r.`completedAt`) AS completed FROM "+in.from+" GROUP BY r.`state`"), in.value).Scan(&groups).Error
+		" MAX(r.`nextAttemptAt`) AS until, MAX(r.`completedAt`) AS completed FROM "+in.from+" GROUP BY r.`state`"), in.value).Scan(&groups).Error
 	if err != nil {
 		return campaign.Tally{}, fmt.Errorf("counting the recipients: %w", err)
 	}
@@ -139,7 +140,7 @@ func add(groups, overruled []group) campaign.Tally {
 		left := max(0, g.N-ended[deref(g.State)]) // the two queries may see different moments
 		tally.Add(cmp.Or(state, campaign.StatePending), left)
 		if state == campaign.StateDeferred && left > 0 {
-			tally.NextAttemptAt = g.Next.pointer()
+			tally.NextAttemptAt, tally.AttemptsUntil = g.Next.pointer(), g.Until.pointer()
 		}
 		if g.Completed.After(last.Time) {
 			last = g.Completed

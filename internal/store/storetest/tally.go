@@ -47,12 +47,12 @@ var tallyTests = map[string]func(s *scene){
 			campaign.Result{RecipientID: ids[3], State: campaign.StateBounced, Category: "BadMailbox", EnhancedCode: "5.1.1", At: minute(6)},
 			campaign.Result{RecipientID: ids[5], State: campaign.StateFailed, Category: "Invalid", At: minute(5)},
 			campaign.Result{RecipientID: ids[6], State: campaign.StateSuppressed, At: minute(5)})
-		next, last := minute(40), minute(6)
+		next, until, last := minute(40), minute(50), minute(6)
 		got, err := s.Tally(s.ctx(), key)
 		s.must(err)
 		s.equal("tally", got, campaign.Tally{
 			Total: 9, Pending: 1, Active: 2, Deferred: 2, Accepted: 1, Bounced: 1, Failed: 1, Suppressed: 1,
-			NextAttemptAt: &next, LastCompletedAt: &last,
+			NextAttemptAt: &next, AttemptsUntil: &until, LastCompletedAt: &last,
 			Failures: []campaign.FailureCount{
 				{Category: "BadMailbox", EnhancedCode: "5.1.1", Count: 1}, {Category: "Invalid", Count: 1},
 			},
