@@ -79,6 +79,7 @@ func (w *world) makeRoom() {
 // roomIsMade: no dot goes out that the journal does not know, nobody new is claimed, the worker says that it is not ready, and all
 // that ends when there is room.
 func roomIsMade(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		window int
@@ -91,6 +92,7 @@ func roomIsMade(t *testing.T) {
 		{name: "room was made ahead", window: fullRecipients / 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			w := smallDisk(t)
 			jobs := w.seed(fullRecipients, 1000)
 			torn := 0
@@ -146,6 +148,7 @@ func (w *world) stopsWhileFull(k *worker.Worker, jobID string) {
 
 // killedWhileFull: half a line is what the dead worker left. Nobody is mailed twice, and in doubt is at most whose result it was.
 func killedWhileFull(t *testing.T) {
+	t.Parallel()
 	w := smallDisk(t)
 	jobs := w.seed(fullRecipients, 1000)
 	w.killAt(whenFull)
