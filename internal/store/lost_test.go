@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
+	"github.com/cartero-mail/cartero/internal/worker"
 	"github.com/cartero-mail/cartero/test/faults/proxy"
 	"github.com/cartero-mail/cartero/test/faults/proxy/mysql"
 )
@@ -76,5 +77,40 @@ func loseCommitOfAClaim(t *testing.T, announce bool) {
 	}
 	if n := count(t, db, "SELECT COUNT(*) FROM `Recipient` WHERE `state` = 'active' AND `status` = 'FAILED'"); n != 5 && announce || n > 0 && !announce {
 		t.Errorf("%d recipients are announced, want all 5 or none", n)
+	}
+}
+
+// TestRenewedWhileItIsRescued: a lease that had run out when it was looked for, and is renewed before it is ended, is not ended.
+func TestRenewedWhileItIsRescued(t *testing.T) {
+	t.Parallel()
+	needMySQL(t)
+	s, p := behindAProxy(t)
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	lease := &campaign.Lease{Token: "t", Until: now.Add(time.Minute)}
+	if _, err := s.Submit(t.Context(), []campaign.Submission{submission("http/a")}, lease, now); err != nil {
+		t.Fatal(err)
+	}
+	found := p.Arm(mysql.Rule{Match: mysql.Statement("FROM `Lease`.*FOR UPDATE"), Do: proxy.Hold})
+	type rescue struct {
+		rescued worker.Rescued
+		err     error
+	}
+	ended := make(chan rescue, 1)
+	go func() {
+		rescued, err := s.Rescue(t.Context(), now.Add(2*time.Minute))
+		ended <- rescue{rescued, err}
+	}()
+	found.Await(t, 1)
+	if err := s.RenewLeases(t.Context(), []string{"t"}, now.Add(3*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	found.Release()
+	got := <-ended
+	if got.err != nil || got.rescued.InDoubt+got.rescued.Released > 0 {
+		t.Errorf("rescued %+v, %v", got.rescued, got.err)
+	}
+	held, err := s.Held(t.Context(), "t")
+	if err != nil || len(held) != 1 {
+		t.Errorf("held: %v, %v", held, err)
 	}
 }

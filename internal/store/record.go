@@ -79,6 +79,32 @@ func recordRows(tx *gorm.DB, token string, ids []string, results map[string]*cam
 	return len(changed), feedSuppressions(tx, changed, results)
 }
 
+// RecordLost implements worker.Store.
+func (s *Store) RecordLost(ctx context.Context, results []campaign.Result) (int, error) {
+	byID := make(map[string]*campaign.Result, len(results))
+	var ids []string
+	for i := range results {
+		if result := &results[i]; result.State == campaign.StateAccepted {
+			byID[result.RecipientID] = result
+			ids = append(ids, result.RecipientID)
+		}
+	}
+	changed := 0
+	err := s.write(ctx, "recording results of lost claims", func(tx *gorm.DB) error {
+		changed = 0
+		return eachChunk(ids, func(ids []string) error {
+			rows, err := lockLeased(tx, ids, "`leaseToken` IS NULL AND `status` = 'PENDING' AND `state` IN ('pending', 'deferred')")
+			if err != nil {
+				return err
+			}
+			recorded, err := applyResults(tx, rows, byID)
+			changed += len(recorded)
+			return err
+		})
+	})
+	return changed, err
+}
+
 // applyResults writes the results of locked rows, and returns those that it changed.
 func applyResults(tx *gorm.DB, rows []recipientRow, results map[string]*campaign.Result) ([]recipientRow, error) {
 	returning, err := readReturning(tx, rows, func(row recipientRow) bool { return !results[row.ID].State.Terminal() })
@@ -96,6 +122,7 @@ func applyResults(tx *gorm.DB, rows []recipientRow, results map[string]*campaign
 		before := row.effective()
 		switch {
 		case before == campaign.StateActive:
+		case row.LeaseToken == nil && (before == campaign.StatePending || before == campaign.StateDeferred): // see RecordLost
 		case before == campaign.StateInDoubt && result.State != campaign.StateInDoubt:
 			resolved[lifted{deref(row.LeaseToken), row.JobID}] = result.At
 		default: // ended, by us or by a legacy program

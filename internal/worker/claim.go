@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -22,6 +23,8 @@ type claim struct {
 	// sending counts announced recipients without a result, open those without a recorded one.
 	sending int
 	open    int
+	// lost: the database knows nothing of it any more.
+	lost bool
 	// fed: no more recipients of this claim will be announced. leftover: some were not.
 	fed      bool
 	leftover bool
@@ -40,13 +43,26 @@ type claim struct {
 func (c *claim) valid(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return now.Before(c.validUntil)
+	return !c.lost && now.Before(c.validUntil)
 }
 
 func (c *claim) extend(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.validUntil = until
+}
+
+// lose has nobody announced or sent under the claim any more.
+func (c *claim) lose() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost = true
+}
+
+func (c *claim) isLost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lost
 }
 
 func (c *claim) opened(n int) {
@@ -73,6 +89,13 @@ func (c *claim) recorded(n int) bool {
 	return c.fed && c.open == 0
 }
 
+// allRecorded reports whether nobody is left in it.
+func (c *claim) allRecorded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open == 0
+}
+
 // finish says that no more recipients will be announced, and reports whether the claim can be closed.
 func (c *claim) finish(leftover bool) bool {
 	c.mu.Lock()
@@ -97,6 +120,21 @@ func (s *claims) remove(c *claim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byToken, c.token)
+}
+
+// awaitLost waits until those claims of the job that the database has lost are closed, or ctx ends: nobody else knows who of them is
+// between final dot and reply.
+func (s *claims) awaitLost(ctx context.Context, jobID string) {
+	for _, c := range s.all() {
+		if c.jobID != jobID || !c.isLost() {
+			continue
+		}
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (s *claims) all() []*claim {

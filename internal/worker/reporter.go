@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -129,6 +130,9 @@ func (r *reporter) run(ctx context.Context) {
 	for r.gather(ctx) {
 		for {
 			err := r.flush(ctx)
+			if err == nil && r.err() != nil {
+				err = r.compare(ctx)
+			}
 			r.setFailing(err)
 			if err == nil {
 				pause = reportFirstPause
@@ -141,6 +145,27 @@ func (r *reporter) run(ctx context.Context) {
 			pause = min(2*pause, reportMaxPause)
 		}
 	}
+}
+
+// compare asks a database that is back what it knows of the open claims: another one may have taken its place, which lacks the
+// last of them. Who is announced under a claim that is not there may be claimed by others, and is not sent.
+func (r *reporter) compare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	for _, c := range r.claims.all() {
+		if c.allRecorded() {
+			continue
+		}
+		held, err := r.store.Held(ctx, c.token)
+		if err != nil {
+			return fmt.Errorf("looking for open claims: %w", err)
+		}
+		if len(held) == 0 && !c.allRecorded() {
+			r.logger.WarnContext(ctx, "The database has lost a claim: whoever was not sent under it is given back", "jobID", c.jobID)
+			c.lose()
+		}
+	}
+	return nil
 }
 
 // gather waits until a group is full, its time is up, or somebody waits for it.
@@ -299,6 +324,17 @@ func (r *reporter) record(ctx context.Context, c *claim, group []campaign.Result
 	n, err := r.store.Record(ctx, c.token, group)
 	if err != nil {
 		return err
+	}
+	if n < len(group) && (c.isLost() || c.valid(r.now())) { // nobody may have ended the lease: the database has lost it
+		lost, err := r.store.RecordLost(ctx, group)
+		if err != nil {
+			return err
+		}
+		if n += lost; lost > 0 {
+			if err := r.compare(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	if n < len(group) {
 		r.logger.WarnContext(ctx, "Recorded fewer results than there were: some recipients were no longer ours",

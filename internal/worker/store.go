@@ -30,6 +30,9 @@ type Store interface {
 	// Record writes results, in one transaction, to the recipients that still carry the token. A recipient that was
 	// meanwhile put in doubt, under the same token, takes the certain result. It returns how many rows it changed.
 	Record(ctx context.Context, token string, results []campaign.Result) (int, error)
+	// RecordLost writes results of claims that the database has lost: of these recipients, those who were accepted and wait
+	// under nobody's token. It returns how many.
+	RecordLost(ctx context.Context, results []campaign.Result) (int, error)
 	// FinishJob completes the job if no recipient is left to try: status, completedAt and the legacy counters. On a
 	// job that is finished already it counts again, since a certain result may have replaced a doubt; if that result
 	// left a recipient to try, the job is PROCESSING again.

@@ -82,6 +82,7 @@ func openClaims(claims []*claim) []*claim {
 // is claimed is found again after a crash.
 func (r *run) claim(limit int, announce bool) (*claim, []campaign.Claimed, error) {
 	w := r.w
+	w.claims.awaitLost(r.ctx, r.job.ID)
 	token := uuid.NewString()
 	file, err := w.journal.create(token, r.job.ID, limit)
 	if err != nil {

@@ -71,6 +71,13 @@ func (p *Proxy) Come() {
 	p.listen(false)
 }
 
+// Become has the proxy stand before another server from the next connection on.
+func (p *Proxy) Become(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
 // HangUp has the server take connections and close them at once.
 func (p *Proxy) HangUp() {
 	p.tb.Helper()
@@ -150,8 +157,11 @@ func (p *Proxy) keep(conn net.Conn) bool {
 // carry copies both ways until one side closes.
 func (p *Proxy) carry(client net.Conn) {
 	defer p.forget(client)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
 	var dialer net.Dialer
-	server, err := dialer.DialContext(context.Background(), "tcp", p.target)
+	server, err := dialer.DialContext(context.Background(), "tcp", target)
 	if err != nil {
 		return
 	}

@@ -42,6 +42,23 @@ var leaseTests = map[string]func(s *scene){
 		s.equal("held by nobody", held, map[string]bool{})
 	},
 
+	"of a claim that was lost, who was accepted ends if nobody has claimed them since": func(s *scene) {
+		id := s.sealed(4)
+		ids := s.claim(id, "t", 4, minute(20)) // a claim that a failover has lost leaves rows that were never claimed
+		s.announce("t", ids[3:], minute(2))
+		_, err := s.Unclaim(s.ctx(), "t", id)
+		s.must(err)
+		s.claim(id, "u", 1, minute(20))
+		n, err := s.RecordLost(s.ctx(), []campaign.Result{
+			accepted(ids[0], minute(3)), accepted(ids[1], minute(3)),
+			{RecipientID: ids[2], State: campaign.StateDeferred, CountAttempt: true, At: minute(3)},
+			accepted(ids[3], minute(3)),
+		})
+		s.must(err)
+		s.equal("recorded", n, 2)
+		s.equal("states", s.states(id), []string{"PENDING/active", "SENT/accepted", "PENDING/pending", "SENT/accepted"})
+	},
+
 	"a renewed lease is not rescued": func(s *scene) {
 		id := s.sealed(3)
 		s.claim(id, "t", 1, minute(2))

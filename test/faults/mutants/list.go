@@ -61,11 +61,16 @@ var mutants = []mutant{
 		pkg:   workerPackage, run: "^TestLeaseRunsOutBeforeTheDot$",
 	},
 	{
-		name: "nobody is announced",
+		name:  "nobody is announced with the claim",
+		edits: []edit{{"internal/worker/window.go", "Announce: announce,", "Announce: announce && !announce,"}},
+		pkg:   workerPackage, run: "^TestKilledWithItsNode$",
+	},
+	{
+		name: "nobody is announced when their turn comes",
 		edits: []edit{{
 			"internal/worker/executor.go", "allowed, err := r.w.cfg.Store.Announce(ctx, c.token, ids, r.w.cfg.Now())", "allowed, err := ids, ctx.Err()",
 		}},
-		pkg: workerPackage, run: "^(TestKilledWithItsNode|TestSuspendTakesEffectWithinAWindow)$",
+		pkg: workerPackage, run: "^TestPacedMailsAreAnnouncedOneByOne$",
 	},
 	{
 		name:  "a job is over for the queue before its results are in the database",
@@ -115,12 +120,12 @@ var mutants = []mutant{
 	{
 		name:  "jobs of a campaign that is not sealed are taken",
 		edits: []edit{{"internal/campaign/delivery.go", "return j.Sealed && !j.Cancelled", "return !j.Cancelled"}},
-		pkg:   workerPackage, run: "^TestJobsThatMayNotRunAreGivenBack$",
+		pkg:   "./internal/campaign", run: "^TestRunnable$", fast: true,
 	},
 	{
 		name:  "a lease that is renewed is taken all the same",
 		edits: []edit{{"internal/store/lease.go", "if err != nil || len(current) == 0 {", "if err != nil {"}},
-		pkg:   storePackage, run: "^TestSQLite$",
+		pkg:   storePackage, run: "^TestRenewedWhileItIsRescued$", services: true,
 	},
 	{
 		name:  "a doubt loses its token",

@@ -181,8 +181,8 @@ func (n *nemesis) mood() {
 
 func (n *nemesis) killDatabase() {
 	n.Helper()
-	n.db.kill()
-	n.db.start()
+	n.db.Kill()
+	n.db.Start()
 }
 
 // everything kills all parts, cuts all connections, empties Redis, and kills relay and database.

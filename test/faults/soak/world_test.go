@@ -43,7 +43,7 @@ type world struct {
 
 	cluster   *kubetest.Cluster
 	namespace string
-	db        *mariadb // nil: somebody else's, which is not killed
+	db        *harness.MariaDB // nil: somebody else's, which is not killed
 	// database, redis, smtp and kube stand before the servers.
 	database, redis, smtp, kube *harness.Proxy
 	relay                       *ledger.Server
@@ -60,8 +60,8 @@ func newWorld(t *testing.T, dir string) *world {
 	t.Helper()
 	w := &world{T: t, dir: dir, journals: filepath.Join(dir, "journals")}
 	harness.Binary(t) // skips a short test before anything is started
-	if w.db = startMariaDB(t); w.db != nil {
-		t.Setenv("TEST_DATABASE_URL", w.db.url)
+	if w.db = harness.StartMariaDB(t); w.db != nil {
+		t.Setenv("TEST_DATABASE_URL", w.db.URL)
 	}
 	w.Services = harness.RealServices(t)
 	w.cluster = kubetest.Start(t)
