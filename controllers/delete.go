@@ -134,6 +134,7 @@ func (r *EmailCampaignReconciler) removeFinalizer(ctx context.Context, object *v
 	if err := failpoint.After(failpoint.OperatorReleased, r.Client.Patch(ctx, object, patch)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing the finalizer: %w", err)
 	}
+	r.newest.note(object, r.Now())
 	return nil
 }
 

@@ -85,20 +85,21 @@ type EmailCampaignReconciler struct {
 	fetched declarations
 
 	writes   statusWrites
+	newest   newest
 	followed followed
 	queue    queuePause
 }
 
 // Options tune the controller.
 type Options struct {
-	// MaxConcurrentReconciles is how many campaigns are reconciled at once; 0 means 10.
+	// MaxConcurrentReconciles is how many campaigns are reconciled at once; 0 means 40.
 	MaxConcurrentReconciles int
 	// SkipNameValidation lets tests run several controllers of the same name in one process.
 	SkipNameValidation bool
 }
 
 const (
-	defaultConcurrentReconciles = 10
+	defaultConcurrentReconciles = 40
 	firstRetry                  = 500 * time.Millisecond
 	lastRetry                   = 10 * time.Second
 )
@@ -118,6 +119,7 @@ func (r *EmailCampaignReconciler) SetupWithManager(mgr ctrl.Manager, opts Option
 	if opts.MaxConcurrentReconciles == 0 {
 		opts.MaxConcurrentReconciles = defaultConcurrentReconciles
 	}
+	r.followed.reconcilers = opts.MaxConcurrentReconciles
 	ends := make(chan event.GenericEvent)
 	err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return r.watchEnds(ctx, ends) }))
 	if err != nil {
@@ -125,7 +127,7 @@ func (r *EmailCampaignReconciler) SetupWithManager(mgr ctrl.Manager, opts Option
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		WatchesRawSource(rawsource.Channel(ends, &handler.EnqueueRequestForObject{})).
-		For(&v1alpha1.EmailCampaign{}, builder.WithPredicates(wanted())).
+		For(&v1alpha1.EmailCampaign{}, builder.WithPredicates(r.wanted())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: opts.MaxConcurrentReconciles,
 			SkipNameValidation:      &opts.SkipNameValidation,
@@ -163,13 +165,16 @@ func (r *EmailCampaignReconciler) validate() error {
 // Reconcile is a table of contents: the steps are in the files beside, what becomes of their errors in outcome.go.
 func (r *EmailCampaignReconciler) Reconcile(ctx context.Context, req ctrl.Request) (res ctrl.Result, err error) {
 	defer func() { err = unlessStopped(ctx, err) }()
+	defer r.followed.begins(req.NamespacedName)()
 	object := &v1alpha1.EmailCampaign{}
 	if err := r.Client.Get(ctx, req.NamespacedName, object); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.followed.forget(req.NamespacedName)
+			r.newest.forget(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	object = r.newest.of(object)
 	now := r.Now()
 	if !object.DeletionTimestamp.IsZero() {
 		return r.reconcileDelete(ctx, newScope(object, now))
@@ -222,17 +227,22 @@ func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, s *scope)
 	case err != nil:
 		return false, fmt.Errorf("adding the finalizer: %w", err)
 	}
+	r.newest.note(s.object, s.now)
 	s.before = s.object.DeepCopy()
 	return true, nil
 }
 
 // wanted lets everything through but the updates that say nothing to this controller: those of the status and of finalizers,
-// which it makes itself unless somebody takes its own away, of labels, and of other people's annotations.
-func wanted() predicate.Predicate {
+// which it makes itself unless somebody takes its own away before its time, of labels, and of other people's annotations.
+func (r *EmailCampaignReconciler) wanted() predicate.Predicate {
 	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			lost := controllerutil.ContainsFinalizer(e.ObjectOld, v1alpha1.Finalizer) &&
 				!controllerutil.ContainsFinalizer(e.ObjectNew, v1alpha1.Finalizer)
+			if object, ok := e.ObjectNew.(*v1alpha1.EmailCampaign); ok && lost { // as retire takes it away
+				_, rests := r.rests(object, r.Now())
+				lost = !rests
+			}
 			return lost || !maps.Equal(ourAnnotations(e.ObjectOld), ourAnnotations(e.ObjectNew))
 		},
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -90,6 +91,7 @@ func TestEndsAreNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ledger := &workedOff{}
 		r := &EmailCampaignReconciler{Ledger: ledger}
+		r.followed.reconcilers = 5 * endsShare
 		events := make(chan event.GenericEvent, 10)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { _ = r.watchEnds(ctx, events) }()
@@ -121,6 +123,9 @@ func TestEndsAreNoticed(t *testing.T) {
 		expect("keys asked for", []string{"growth/one", "growth/shared"}, ledger.asked[0])
 		ledger.answers(nil, "growth/shared")
 		expect("a campaign that two objects name is worked off", []string{"three", "two"}, after(1))
+		for _, name := range []string{"two", "three"} {
+			r.followed.begins(types.NamespacedName{Namespace: "growth", Name: name})()
+		}
 		r.followed.interval(sending("two", shared).scope)
 		expect("its rows say otherwise still: that is what reading the progress is for", nil, after(2))
 		ledger.answers(nil)
@@ -133,5 +138,75 @@ func TestEndsAreNoticed(t *testing.T) {
 		expect("the last one", []string{"one"}, after(1))
 		cancel()
 		synctest.Wait()
+	})
+}
+
+// However many campaigns end at once, few loops are busy with that: the next is told when one is over.
+func TestEndsAreToldInTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ledger := &workedOff{over: []string{"growth/a", "growth/b", "growth/c"}}
+		r := &EmailCampaignReconciler{Ledger: ledger}
+		r.followed.reconcilers = 2 * endsShare
+		for _, name := range []string{"a", "b", "c"} {
+			r.followed.interval(sending(name).scope)
+		}
+		events := make(chan event.GenericEvent, 10)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = r.watchEnds(ctx, events) }()
+		<-time.After(statusInterval + endsInterval/2)
+		synctest.Wait()
+		if n := len(events); n != 0 {
+			t.Errorf("%d are told though their status was just written", n)
+		}
+		<-time.After(endsInterval)
+		synctest.Wait()
+		if n := len(events); n != 2 {
+			t.Fatalf("%d are told, want 2", n)
+		}
+		over := r.followed.begins(client.ObjectKeyFromObject((<-events).Object))
+		synctest.Wait()
+		if n := len(events); n != 1 {
+			t.Errorf("while the loop of one runs, %d more are told, want 1", n)
+		}
+		over()
+		synctest.Wait()
+		if n := len(events); n != 2 {
+			t.Errorf("when it is over, %d more are told, want 2", n)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// Where loops take long, the progress of each campaign is read less often, for as long as they do.
+func TestBusyReconcilersReadProgressLessOften(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := followed{reconcilers: 10}
+		var last time.Duration
+		loops := func(n int, took time.Duration) time.Duration {
+			for range n {
+				over := f.begins(types.NamespacedName{Name: "launch"})
+				<-time.After(took)
+				over()
+			}
+			for i := range 100 {
+				last = f.interval(sending(fmt.Sprint("launch-", i)).scope)
+			}
+			return last
+		}
+		if got := loops(1000, 10*time.Millisecond); got != 100*perCampaign {
+			t.Errorf("with time to spare: every %v", got)
+		}
+		if got := loops(1000, time.Second).Round(time.Second); got != 100*time.Second {
+			t.Errorf("with loops of a second: every %v", got)
+		}
+		if got := loops(1000, time.Hour).Round(time.Second); got != 200*time.Second {
+			t.Errorf("with loops of an hour: every %v", got)
+		}
+		if got := loops(1000, 10*time.Millisecond); got != 100*perCampaign {
+			t.Errorf("later: every %v", got)
+		}
 	})
 }

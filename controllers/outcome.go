@@ -98,6 +98,9 @@ func (r *EmailCampaignReconciler) patchStatus(ctx context.Context, s *scope) err
 		return fmt.Errorf("writing the status: %w", err)
 	}
 	r.writes.note(s)
+	if err == nil {
+		r.newest.note(s.object, s.now)
+	}
 	return nil
 }
 

@@ -139,10 +139,11 @@ func TestAFinishedCampaignFromTheCache(t *testing.T) {
 // Who changes what says nothing to the operator costs no loop.
 func TestWanted(t *testing.T) {
 	t.Parallel()
+	r := &EmailCampaignReconciler{Now: time.Now}
 	base := kubetest.NewCampaign("growth", "launch").Obj()
 	base.Finalizers = []string{v1alpha1.Finalizer}
 	bare := kubetest.NewCampaign("growth", "launch").Obj()
-	if wanted().Update(event.UpdateEvent{ObjectOld: bare, ObjectNew: base}) {
+	if r.wanted().Update(event.UpdateEvent{ObjectOld: bare, ObjectNew: base}) {
 		t.Error("our finalizer, which a loop adds and goes on: true")
 	}
 	for _, tc := range []struct {
@@ -157,11 +158,18 @@ func TestWanted(t *testing.T) {
 		{"hold", func(c *v1alpha1.EmailCampaign) { c.Annotations = map[string]string{v1alpha1.AnnotationHold: ""} }, true},
 		{"a finalizer of others", func(c *v1alpha1.EmailCampaign) { c.Finalizers = append(c.Finalizers, "example.com/other") }, false},
 		{"our finalizer taken away", func(c *v1alpha1.EmailCampaign) { c.Finalizers = nil }, true},
+		{"our finalizer taken away, as we do at the end", func(c *v1alpha1.EmailCampaign) {
+			c.Finalizers, c.Status.TerminalState, c.Status.ObservedGeneration = nil, v1alpha1.TerminalCompleted, c.Generation
+		}, false},
+		{"our finalizer taken away, with a doubt left", func(c *v1alpha1.EmailCampaign) {
+			c.Finalizers, c.Status.TerminalState, c.Status.ObservedGeneration = nil, v1alpha1.TerminalCompletedWithFailures, c.Generation
+			c.Status.Recipients = &v1alpha1.RecipientCounts{InDoubt: 1}
+		}, true},
 		{"spec", func(c *v1alpha1.EmailCampaign) { c.Generation++ }, true},
 	} {
 		changed := base.DeepCopy()
 		tc.mutate(changed)
-		if got := wanted().Update(event.UpdateEvent{ObjectOld: base, ObjectNew: changed}); got != tc.want {
+		if got := r.wanted().Update(event.UpdateEvent{ObjectOld: base, ObjectNew: changed}); got != tc.want {
 			t.Errorf("%s: %t", tc.name, got)
 		}
 	}

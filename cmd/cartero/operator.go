@@ -126,10 +126,15 @@ func (p *process) reconcile(ctx context.Context, r reconciling) error {
 	telemetry.NewCampaignMetrics(p.registry, func(ctx context.Context) (map[string]float64, error) {
 		return controllers.CountByState(ctx, mgr.GetCache())
 	})
+	recorder, stop, err := newRecorder(ctx, mgr)
+	if err != nil {
+		return err
+	}
+	defer stop() // when nobody tells anything any more
 	reconciler := &controllers.EmailCampaignReconciler{
 		Client:        mgr.GetClient(),
 		Reader:        mgr.GetAPIReader(),
-		Recorder:      mgr.GetEventRecorder("cartero-operator"),
+		Recorder:      recorder,
 		Ledger:        r.db,
 		Doorbell:      r.box,
 		IsUnavailable: store.IsUnavailable,

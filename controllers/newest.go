@@ -1,0 +1,72 @@
+package controllers
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
+)
+
+// newestAge is how long an object that was written is kept; a watch that is further behind costs a conflict, no more.
+const newestAge = 30 * time.Second
+
+// newest remembers objects as they were last written here, until the cache has them: a loop that starts from an older one
+// runs into conflicts. Its zero value is ready.
+type newest struct {
+	mu      sync.Mutex
+	objects map[types.NamespacedName]written
+	swept   time.Time
+}
+
+type written struct {
+	object *v1alpha1.EmailCampaign
+	at     time.Time
+}
+
+// note remembers what the API server has answered to a write.
+func (n *newest) note(object *v1alpha1.EmailCampaign, now time.Time) {
+	slimmed := object.DeepCopy()
+	_, _ = Slim(slimmed) // it never fails
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.objects == nil {
+		n.objects = map[types.NamespacedName]written{}
+	}
+	if now.Sub(n.swept) >= time.Second { // not for every one of a thousand
+		n.swept = now
+		for name, w := range n.objects {
+			if now.Sub(w.at) >= newestAge {
+				delete(n.objects, name)
+			}
+		}
+	}
+	n.objects[client.ObjectKeyFromObject(object)] = written{object: slimmed, at: now}
+}
+
+// of is the object as it was written here, if that is newer than what the cache has of it.
+func (n *newest) of(cached *v1alpha1.EmailCampaign) *v1alpha1.EmailCampaign {
+	name := client.ObjectKeyFromObject(cached)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w, there := n.objects[name]
+	if !there {
+		return cached
+	}
+	order, err := resourceversion.CompareResourceVersion(w.object.ResourceVersion, cached.ResourceVersion)
+	if err != nil || order <= 0 || w.object.UID != cached.UID {
+		delete(n.objects, name)
+		return cached
+	}
+	return w.object.DeepCopy()
+}
+
+// forget is for an object that nothing more will be written to.
+func (n *newest) forget(name types.NamespacedName) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.objects, name)
+}

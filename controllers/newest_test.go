@@ -1,0 +1,115 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/cartero-mail/cartero/api/v1alpha1"
+	"github.com/cartero-mail/cartero/internal/kubetest"
+)
+
+func TestNewest(t *testing.T) {
+	t.Parallel()
+	version := func(resourceVersion string, uid types.UID) *v1alpha1.EmailCampaign {
+		object := kubetest.NewCampaign("growth", "launch").Obj()
+		object.ResourceVersion, object.UID = resourceVersion, uid
+		return object
+	}
+	for _, tc := range []struct {
+		name            string
+		written, cached *v1alpha1.EmailCampaign
+		want            string
+	}{
+		{"the cache is behind", version("10", "a"), version("9", "a"), "10"},
+		{"the cache has it", version("10", "a"), version("10", "a"), ""},
+		{"somebody has changed it since", version("10", "a"), version("11", "a"), ""},
+		{"another object has its name", version("10", "a"), version("9", "b"), ""},
+		{"versions that say nothing", version("x", "a"), version("9", "a"), ""},
+	} {
+		var n newest
+		n.note(tc.written, now)
+		if got := n.of(tc.cached); got.ResourceVersion != tc.want && got != tc.cached {
+			t.Errorf("%s: %s", tc.name, got.ResourceVersion)
+		}
+		if kept := len(n.objects) == 1; kept != (tc.want != "") {
+			t.Errorf("%s: remembered on: %t", tc.name, kept)
+		}
+	}
+}
+
+// What nobody asks for any more does not stay, and of a campaign that has ended little does.
+func TestNewestForgets(t *testing.T) {
+	t.Parallel()
+	var n newest
+	for i := range 100 {
+		object := kubetest.NewCampaign("growth", fmt.Sprint("launch-", i)).WithInline("ada@example.com").Obj()
+		object.Status.TerminalState = v1alpha1.TerminalCompleted
+		n.note(object, now.Add(time.Duration(i)*time.Second))
+	}
+	if got, want := len(n.objects), int(newestAge/time.Second); got != want {
+		t.Errorf("%d are remembered, want %d", got, want)
+	}
+	for _, w := range n.objects {
+		if diff := cmp.Diff(v1alpha1.RecipientSource{}, w.object.Spec.Recipients); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+}
+
+// A loop whose cache has not seen what the one before wrote goes on from that: nothing is written twice, and nothing refused.
+func TestALoopGoesOnFromWhatWasWritten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := w.apply(t, kubetest.NewCampaign(w.namespace, "launch").WithInline("ada@example.com").Obj())
+	old := w.get(t, key)
+	direct, err := client.NewWithWatch(w.cluster.Config, client.Options{Scheme: w.cluster.Scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written []string
+	r := w.reconciler(t)
+	r.Client = interceptor.NewClient(direct, interceptor.Funcs{
+		Get: func(_ context.Context, _ client.WithWatch, _ client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+			old.DeepCopyInto(object.(*v1alpha1.EmailCampaign)) //nolint:forcetypeassert // nothing else is read through the cache
+			return nil
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			err := c.Patch(ctx, object, patch, opts...)
+			written = append(written, fmt.Sprint("finalizer ", err))
+			return err
+		},
+		SubResourcePatch: func(
+			ctx context.Context, c client.Client, part string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption,
+		) error {
+			err := c.SubResource(part).Patch(ctx, object, patch, opts...)
+			written = append(written, fmt.Sprint(part, " ", err))
+			return err
+		},
+	})
+	loop := func() {
+		t.Helper()
+		if _, err := r.Reconcile(t.Context(), requestOf(key)); err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(statusInterval)
+	}
+	loop()
+	loop()
+	w.deliver(t, w.namespace+"/launch", accepted)
+	loop()
+	loop()
+	want := []string{"finalizer <nil>", "status <nil>", "status <nil>", "finalizer <nil>"}
+	if diff := cmp.Diff(want, written); diff != "" {
+		t.Errorf("what was written (-want +got):\n%s", diff)
+	}
+	if object := w.get(t, key); object.Status.TerminalState != v1alpha1.TerminalCompleted || len(object.Finalizers) != 0 {
+		t.Errorf("%q, finalizers %v", object.Status.TerminalState, object.Finalizers)
+	}
+}
