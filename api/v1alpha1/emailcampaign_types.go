@@ -54,12 +54,8 @@ const (
 )
 
 // EmailCampaignSpec is what a campaign shall be.
-// +kubebuilder:validation:XValidation:rule="self.onConflict == oldSelf.onConflict",message="spec.onConflict is immutable; apply a new campaign under another name to change it",fieldPath=".onConflict",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="self.category == oldSelf.category",message="spec.category is immutable; apply a new campaign under another name to change it",fieldPath=".category",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="self.mode == oldSelf.mode || self.mode == 'Send'",message="spec.mode Send can't be taken back; apply a new campaign under another name for a dry run",fieldPath=".mode",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="self.category != 'Marketing' || self.suppression == 'Enforce'",message="spec.suppression Ignore is for spec.category Transactional only",fieldPath=".suppression"
 // +kubebuilder:validation:XValidation:rule="self.category != 'Marketing' || !has(self.unsubscribe) || self.unsubscribe.mode != 'None'",message="spec.unsubscribe.mode None is for spec.category Transactional only: receivers want marketing mail to have it",fieldPath=".unsubscribe"
-// +kubebuilder:validation:XValidation:rule="oldSelf.shutdown != 'Stop' || self.shutdown == 'Stop'",message="spec.shutdown Stop can't be taken back; apply a new campaign under another name and campaignKey to send again",fieldPath=".shutdown",reason=FieldValueForbidden
 // +kubebuilder:validation:XValidation:rule="has(self.campaignKey) == has(oldSelf.campaignKey) && (!has(self.campaignKey) || self.campaignKey == oldSelf.campaignKey)",message="spec.campaignKey is immutable; apply a new campaign under another name for another key",fieldPath=".campaignKey",reason=FieldValueForbidden
 type EmailCampaignSpec struct {
 	// campaignKey is the identity of the campaign in the database, where it is kept for ever: an object with a key that
@@ -76,6 +72,7 @@ type EmailCampaignSpec struct {
 	// again. Fail: the object is Stalled with KeyConflict. Another content under the key is always a KeyConflict. Immutable.
 	// +optional
 	// +default="Adopt"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec.onConflict is immutable; apply a new campaign under another name to change it",reason=FieldValueForbidden
 	OnConflict ConflictPolicy `json:"onConflict,omitempty"`
 
 	// suspend stops the sending while it is true; mails on the wire are finished. Can be changed until the campaign has ended.
@@ -86,18 +83,21 @@ type EmailCampaignSpec struct {
 	// shutdown Stop cancels the campaign for good: whoever was not mailed yet is not mailed. It can't be taken back.
 	// +optional
 	// +default="None"
+	// +kubebuilder:validation:XValidation:rule="oldSelf != 'Stop' || self == 'Stop'",message="spec.shutdown Stop can't be taken back; apply a new campaign under another name and campaignKey to send again",reason=FieldValueForbidden
 	Shutdown Shutdown `json:"shutdown,omitempty"`
 
 	// mode DryRun reads, checks and renders everything, and sends nothing: status.plan has the result. Changed to Send, it
 	// sends exactly that.
 	// +optional
 	// +default="Send"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf || self == 'Send'",message="spec.mode Send can't be taken back; apply a new campaign under another name for a dry run",reason=FieldValueForbidden
 	Mode Mode `json:"mode,omitempty"`
 
 	// category says what kind of mail it is. Marketing: recipients can unsubscribe, and those who did, or whose mailbox is
 	// gone, are left out. Transactional: it answers what the recipient did, and says so (Auto-Submitted). Immutable.
 	// +optional
 	// +default="Marketing"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec.category is immutable; apply a new campaign under another name to change it",reason=FieldValueForbidden
 	Category Category `json:"category,omitempty"`
 
 	// suppression says whether addresses on the suppression list are left out. Ignore is for transactional mail only. Frozen
@@ -193,14 +193,14 @@ type EmailCampaignSpec struct {
 // +kubebuilder:printcolumn:name="ETA",type=string,JSONPath=`.status.estimatedCompletionTime`,priority=1,description="when it ends if it goes on as it does"
 // +kubebuilder:printcolumn:name="Jobs",type=integer,JSONPath=`.status.jobs`,priority=1,description="jobs in the queue and done"
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1,description="why, and until when"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.message == oldSelf.spec.message",message="spec.message is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.message",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.recipients == oldSelf.spec.recipients",message="spec.recipients is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.recipients",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.suppression == oldSelf.spec.suppression",message="spec.suppression is frozen since status.startTime",fieldPath=".spec.suppression",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || has(self.spec.unsubscribe) == has(oldSelf.spec.unsubscribe) && (!has(self.spec.unsubscribe) || self.spec.unsubscribe == oldSelf.spec.unsubscribe)",message="spec.unsubscribe is frozen since status.startTime",fieldPath=".spec.unsubscribe",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.jobSize == oldSelf.spec.jobSize",message="spec.jobSize is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.jobSize",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.startTime) || self.spec.?schedule.?startTime == oldSelf.spec.?schedule.?startTime",message="spec.schedule.startTime is frozen since status.startTime: the campaign has started; use spec.suspend or spec.schedule.windows to hold it",fieldPath=".spec.schedule",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.terminalState) || self.spec.shutdown == oldSelf.spec.shutdown",message="spec.shutdown is frozen since the campaign has ended (status.terminalState)",fieldPath=".spec.shutdown",reason=FieldValueForbidden
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.terminalState) || self.spec.suspend == oldSelf.spec.suspend",message="spec.suspend is frozen since the campaign has ended (status.terminalState); apply a new campaign under another name or campaignKey to send again",fieldPath=".spec.suspend",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.startTime) || self.spec.message == oldSelf.spec.message",message="spec.message is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.message",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.startTime) || self.spec.recipients == oldSelf.spec.recipients",message="spec.recipients is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.recipients",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.startTime) || self.spec.suppression == oldSelf.spec.suppression",message="spec.suppression is frozen since status.startTime",fieldPath=".spec.suppression",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.startTime) || has(self.spec.unsubscribe) == has(oldSelf.spec.unsubscribe) && (!has(self.spec.unsubscribe) || self.spec.unsubscribe == oldSelf.spec.unsubscribe)",message="spec.unsubscribe is frozen since status.startTime",fieldPath=".spec.unsubscribe",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.startTime) || self.spec.jobSize == oldSelf.spec.jobSize",message="spec.jobSize is frozen since status.startTime; apply a new campaign under another name or campaignKey",fieldPath=".spec.jobSize",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.startTime) || self.spec.?schedule.?startTime == oldSelf.spec.?schedule.?startTime",message="spec.schedule.startTime is frozen since status.startTime: the campaign has started; use spec.suspend or spec.schedule.windows to hold it",fieldPath=".spec.schedule",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.terminalState) || self.spec.shutdown == oldSelf.spec.shutdown",message="spec.shutdown is frozen since the campaign has ended (status.terminalState)",fieldPath=".spec.shutdown",reason=FieldValueForbidden
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.terminalState) || self.spec.suspend == oldSelf.spec.suspend",message="spec.suspend is frozen since the campaign has ended (status.terminalState); apply a new campaign under another name or campaignKey to send again",fieldPath=".spec.suspend",reason=FieldValueForbidden
 type EmailCampaign struct {
 	metav1.TypeMeta `json:",inline"`
 
