@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/devstack"
+	"github.com/cartero-mail/cartero/test/bench/measure"
 )
 
 // patience bounds a wait for something that should come.
@@ -37,6 +39,7 @@ type bench struct {
 	settings  settings
 	progress  io.Writer
 	directory string
+	servers   *measure.Servers
 	plane     *devstack.ControlPlane
 	client    client.Client
 	ends      *ends
@@ -58,6 +61,10 @@ func newBench(ctx context.Context, s settings, progress io.Writer) (b *bench, er
 		return nil, err
 	}
 	b.stops = append(b.stops, func() error { return os.RemoveAll(b.directory) })
+	if b.servers, err = measure.OpenServers(ctx, s.Database, s.Redis); err != nil {
+		return nil, err
+	}
+	b.stops = append(b.stops, b.servers.Close)
 	b.say("starting etcd and kube-apiserver")
 	directory, err := devstack.OpenDirectory(b.directory)
 	if err != nil {
@@ -109,9 +116,11 @@ func (b *bench) startOperator(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := b.start(ctx, "operator", b.env(map[string]string{
-		"KUBECONFIG": b.plane.Kubeconfig, "LEADER_ELECT": "false", "METRICS_BIND_ADDRESS": address,
-	}))
+	env := map[string]string{"KUBECONFIG": b.plane.Kubeconfig, "LEADER_ELECT": "false", "METRICS_BIND_ADDRESS": address}
+	if b.settings.reconciles > 0 {
+		env["MAX_CONCURRENT_RECONCILES"] = strconv.Itoa(b.settings.reconciles)
+	}
+	p, err := b.start(ctx, "operator", b.env(env))
 	if p != nil {
 		p.metrics = "http://" + address + "/metrics"
 	}

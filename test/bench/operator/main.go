@@ -25,6 +25,7 @@ type settings struct {
 	assets                string
 	campaigns, recipients int
 	finished, latencies   int
+	reconciles            int
 }
 
 func parse(args []string, usage io.Writer) (settings, error) {
@@ -32,8 +33,9 @@ func parse(args []string, usage io.Writer) (settings, error) {
 	s.StringVar(&s.assets, "assets", "bin", "the `directory` of etcd and kube-apiserver")
 	s.IntVar(&s.campaigns, "campaigns", 1000, "campaigns that are applied at once")
 	s.IntVar(&s.recipients, "recipients", 100, "recipients of each")
-	s.IntVar(&s.finished, "finished", 10_000, "campaigns that have ended when the idle operator is looked at, those before among them")
+	s.IntVar(&s.finished, "finished", 10_000, "campaigns that have ended when the idle operator is looked at, those before among them; 0 leaves that out")
 	s.IntVar(&s.latencies, "latencies", 200, "campaigns that are applied one after another to an idle system")
+	s.IntVar(&s.reconciles, "reconciles", 0, "MAX_CONCURRENT_RECONCILES of the operator; 0 for its default")
 	if err := s.Parse(args); err != nil {
 		return s, err
 	}

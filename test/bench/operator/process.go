@@ -112,3 +112,11 @@ func buckets(family *dto.MetricFamily) map[float64]uint64 {
 	}
 	return counts
 }
+
+// sum is that of all counters of a family.
+func sum(family *dto.MetricFamily) (total float64) {
+	for _, metric := range family.GetMetric() {
+		total += metric.GetCounter().GetValue()
+	}
+	return total
+}

@@ -17,7 +17,9 @@ type report struct {
 	Applied, Ended        time.Duration
 	// LongestWait is the longest that a reconcile waited in the controller's queue, in seconds, rounded up by 10 % at most.
 	LongestWait float64
-	OperatorCPU time.Duration
+	// Loops are the reconciles of a campaign.
+	Loops float64
+	Each  cost
 
 	Finished int
 	// Base is what the operator has of memory with one campaign, Most the most while many were sent. Resident is what it has
@@ -66,12 +68,17 @@ func (r report) printAtOnce(out io.Writer) error {
 	s.value("applied in", "%s", r.Applied.Round(100*time.Millisecond))
 	s.value("all complete after", "%s", r.Ended.Round(100*time.Millisecond))
 	s.meant("longest wait for a reconcile", "≤ 5s", r.LongestWait <= 5, "%.2gs", r.LongestWait)
-	s.value("processor time of the operator", "%s", r.OperatorCPU.Round(10*time.Millisecond))
+	s.value("reconciles of a campaign", "%.1f", r.Loops)
+	s.value("processor time of a campaign, ms", "%s", shares(r.Each.milliseconds(), "%.1f"))
+	s.value("requests of a campaign", "%s", shares(r.Each.Requests, "%.2f"))
 	s.value("resident at most", "%.0f MiB", r.Most)
 	return s.Print(out)
 }
 
 func (r report) printFinished(out io.Writer) error {
+	if r.Finished == 0 {
+		return nil
+	}
 	s := newSection("%d CAMPAIGNS THAT HAVE ENDED", r.Finished)
 	s.meant(fmt.Sprintf("resident, beyond the %.0f MiB with one", r.Base), "< 80 MiB", r.Resident-r.Base < 80,
 		"%.0f MiB (at most %.0f)", r.Resident-r.Base, r.MostAnew-r.Base)

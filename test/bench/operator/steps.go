@@ -64,7 +64,11 @@ func (b *bench) manyAtOnce(ctx context.Context, r *report) error {
 	if err != nil {
 		return err
 	}
-	mails, used, began := b.sink.count(), b.operator.processor(), time.Now()
+	spent, err := b.cost(ctx)
+	if err != nil {
+		return err
+	}
+	mails, began := b.sink.count(), time.Now()
 	if err := b.applyMany(ctx, b.settings.campaigns, b.settings.recipients); err != nil {
 		return err
 	}
@@ -82,9 +86,12 @@ func (b *bench) manyAtOnce(ctx context.Context, r *report) error {
 	}
 	r.Campaigns, r.Recipients = b.settings.campaigns, b.settings.recipients
 	r.LongestWait = longest(after[queueTime], before[queueTime])
-	r.OperatorCPU = b.operator.processor() - used
+	const loops = "controller_runtime_reconcile_total"
+	r.Loops = (sum(after[loops]) - sum(before[loops])) / float64(b.settings.campaigns)
 	_, r.Most = b.operator.resident()
-	return nil
+	total, err := b.cost(ctx)
+	r.Each = total.minus(spent, b.settings.campaigns)
+	return err
 }
 
 // idleFor is how long the idle operator is watched.
@@ -92,6 +99,9 @@ const idleFor = time.Minute
 
 // manyFinished makes so many campaigns end that there are many, starts the operator anew, and watches it.
 func (b *bench) manyFinished(ctx context.Context, r *report) error {
+	if b.settings.finished == 0 {
+		return nil
+	}
 	if more := b.settings.finished - b.applied; more > 0 {
 		b.say("applying %d more, so that %d have ended", more, b.settings.finished)
 		if err := b.applyMany(ctx, more, 1); err != nil {
