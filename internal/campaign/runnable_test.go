@@ -14,18 +14,18 @@ func TestRunnable(t *testing.T) {
 		change func(*Job)
 		want   bool
 	}{
-		"as it is":              {func(*Job) {}, true},
-		"not sealed":            {func(j *Job) { j.Sealed = false }, false},
-		"cancelled":             {func(j *Job) { j.Cancelled = true }, false},
-		"held":                  {func(j *Job) { j.Hold = &Hold{Until: after} }, false},
-		"the hold is over":      {func(j *Job) { j.Hold = &Hold{Until: now} }, true},
-		"suspended":             {func(j *Job) { j.Control.Suspended = true }, false},
-		"not open yet":          {func(j *Job) { j.Control.OpensAt = after }, false},
-		"open":                  {func(j *Job) { j.Control.OpensAt, j.Control.ClosesAt = before, after }, true},
-		"closed":                {func(j *Job) { j.Control.ClosesAt = before }, false},
-		"too late to start":     {func(j *Job) { j.Control.StartBefore = before }, false},
-		"started in time":       {func(j *Job) { j.Control.StartBefore, j.Started = before, true }, true},
-		"time enough to start":  {func(j *Job) { j.Control.StartBefore = after }, true},
+		"as it is":             {func(*Job) {}, true},
+		"not sealed":           {func(j *Job) { j.Sealed = false }, false},
+		"cancelled":            {func(j *Job) { j.Cancelled = true }, false},
+		"held":                 {func(j *Job) { j.Hold = &Hold{Until: after} }, false},
+		"the hold is over":     {func(j *Job) { j.Hold = &Hold{Until: now} }, true},
+		"suspended":            {func(j *Job) { j.Control.Suspended = true }, false},
+		"not open yet":         {func(j *Job) { j.Control.OpensAt = after }, false},
+		"open":                 {func(j *Job) { j.Control.OpensAt, j.Control.ClosesAt = before, after }, true},
+		"closed":               {func(j *Job) { j.Control.ClosesAt = before }, false},
+		"too late to start":    {func(j *Job) { j.Control.StartBefore = before }, false},
+		"started in time":      {func(j *Job) { j.Control.StartBefore, j.Started = before, true }, true},
+		"time enough to start": {func(j *Job) { j.Control.StartBefore = after }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
