@@ -15,7 +15,7 @@ import (
 // thousand campaigns would keep the API server from what the campaigns wait for.
 const eventsAtOnce = 4
 
-// paced writes few events at a time; the others wait in memory.
+// paced writes few new events at a time; the others wait in memory.
 type paced struct {
 	events.EventSink
 	slots chan struct{}
@@ -25,29 +25,15 @@ func newPaced(sink events.EventSink) *paced {
 	return &paced{EventSink: sink, slots: make(chan struct{}, eventsAtOnce)}
 }
 
-// Create implements events.EventSink.
+// Create implements events.EventSink. The few updates of repeated events do not wait: client-go holds a lock meanwhile.
 func (p *paced) Create(ctx context.Context, event *eventsv1.Event) (*eventsv1.Event, error) {
-	return p.inTurn(ctx, func() (*eventsv1.Event, error) { return p.EventSink.Create(ctx, event) })
-}
-
-// Update implements events.EventSink.
-func (p *paced) Update(ctx context.Context, event *eventsv1.Event) (*eventsv1.Event, error) {
-	return p.inTurn(ctx, func() (*eventsv1.Event, error) { return p.EventSink.Update(ctx, event) })
-}
-
-// Patch implements events.EventSink.
-func (p *paced) Patch(ctx context.Context, event *eventsv1.Event, patch []byte) (*eventsv1.Event, error) {
-	return p.inTurn(ctx, func() (*eventsv1.Event, error) { return p.EventSink.Patch(ctx, event, patch) })
-}
-
-func (p *paced) inTurn(ctx context.Context, write func() (*eventsv1.Event, error)) (*eventsv1.Event, error) {
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
 		return nil, nil //nolint:nilnil // the process ends: an error would be logged for each that waits
 	}
 	defer func() { <-p.slots }()
-	return write()
+	return p.EventSink.Create(ctx, event)
 }
 
 // newRecorder starts what writes events; stop ends it, and drops what was not written yet.
