@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -200,9 +202,30 @@ func newManager(config *rest.Config, o options.Operator, p *process) (ctrl.Manag
 	// requests a second would keep a thousand campaigns waiting for minutes.
 	config = rest.CopyConfig(config)
 	config.QPS = -1
+	var err error
+	if opts.Client.HTTPClient, err = httpForWrites(config); err != nil {
+		return nil, err
+	}
 	mgr, err := ctrl.NewManager(config, opts)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to Kubernetes: %w", err)
 	}
 	return mgr, nil
+}
+
+// writeTimeout bounds a write to the API server: the longest that it takes itself is a minute.
+const writeTimeout = time.Minute
+
+// httpForWrites has a connection for each write that is under way. Over the one connection of HTTP/2, where dozens of writes and
+// what is watched take turns frame by frame, a burst of campaigns is slower by far, and is seen seconds late. What HTTP/2 would
+// notice, a connection that is dead, the timeout does.
+func httpForWrites(config *rest.Config) (*http.Client, error) {
+	config = rest.CopyConfig(config)
+	config.NextProtos = []string{"http/1.1"}
+	config.Timeout = writeTimeout
+	web, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Kubernetes: %w", err)
+	}
+	return web, nil
 }
