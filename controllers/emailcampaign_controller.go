@@ -92,14 +92,14 @@ type EmailCampaignReconciler struct {
 
 // Options tune the controller.
 type Options struct {
-	// MaxConcurrentReconciles is how many campaigns are reconciled at once; 0 means 24.
+	// MaxConcurrentReconciles is how many campaigns are reconciled at once; 0 means 36.
 	MaxConcurrentReconciles int
 	// SkipNameValidation lets tests run several controllers of the same name in one process.
 	SkipNameValidation bool
 }
 
 const (
-	defaultConcurrentReconciles = 24
+	defaultConcurrentReconciles = 36
 	firstRetry                  = 500 * time.Millisecond
 	lastRetry                   = 10 * time.Second
 )

@@ -217,8 +217,8 @@ func newManager(config *rest.Config, o options.Operator, p *process) (ctrl.Manag
 const writeTimeout = time.Minute
 
 // httpForWrites has a connection for each write that is under way. Over the one connection of HTTP/2, where dozens of writes and
-// what is watched take turns frame by frame, a burst of campaigns is slower by far, and is seen seconds late. What HTTP/2 would
-// notice, a connection that is dead, the timeout does.
+// what is watched take turns frame by frame, both are late in a burst of campaigns. That a connection is dead, which HTTP/2 would
+// notice, the timeout tells.
 func httpForWrites(config *rest.Config) (*http.Client, error) {
 	config = rest.CopyConfig(config)
 	config.NextProtos = []string{"http/1.1"}

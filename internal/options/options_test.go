@@ -93,7 +93,7 @@ func defaults(t *testing.T) all {
 		},
 		Embedded: options.Embedded{DataDir: "cartero-data"},
 		Operator: options.Operator{
-			LeaderElect: true, MaxConcurrentReconciles: 24, DeletionPatience: time.Hour, NoProgressAfter: 15 * time.Minute,
+			LeaderElect: true, MaxConcurrentReconciles: 36, DeletionPatience: time.Hour, NoProgressAfter: 15 * time.Minute,
 		},
 		Telemetry: options.Telemetry{LogFormat: "json", MetricsAddress: ":8080", HealthAddress: ":8081"},
 	}

@@ -238,7 +238,7 @@ func (o *Operator) Bind(b *Binder) {
 	})
 	b.String(&o.WatchNamespace, Spec{Variable: "WATCH_NAMESPACE", Meaning: "the only namespace to watch; all unless set"})
 	b.Int(&o.MaxConcurrentReconciles, Spec{
-		Variable: "MAX_CONCURRENT_RECONCILES", Default: "24",
+		Variable: "MAX_CONCURRENT_RECONCILES", Default: "36",
 		Meaning: "campaigns reconciled at once",
 	}, 1, 1000)
 	b.String(&o.Kubeconfig, Spec{
