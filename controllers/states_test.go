@@ -202,7 +202,7 @@ func TestStates(t *testing.T) {
 			want: state{Ready: "True Deferred", Kstatus: status.CurrentStatus, Next: "1m30s", Ends: "1m30s"},
 		},
 		{
-			name: "most wait for their turn", given: aCampaign().written(sealed).startedAt(now.Add(-50*time.Second)).enqueuedNow().
+			name: "most wait for their turn", given: aCampaign().written(sealed).startedAt(now.Add(-50 * time.Second)).enqueuedNow().
 				counting(campaign.Tally{Deferred: 80, Accepted: 20, NextAttemptAt: &soon, AttemptsUntil: &soon}),
 			want: state{Ready: "True Deferred", Kstatus: status.CurrentStatus, Next: "1m30s", Ends: "3m20s"},
 		},
