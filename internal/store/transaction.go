@@ -75,13 +75,16 @@ func interrupted(what string, do func(tx *gorm.DB) error, committing *bool) func
 		if err := do(tx); err != nil {
 			return err
 		}
-		if err := failpoint.HitFor(failpoint.StoreBeforeCommit, what); err != nil {
+		if err := aboutToCommit(what); err != nil {
 			return err
 		}
 		*committing = true
 		return nil
 	}
 }
+
+// aboutToCommit is a failpoint in a function of its own, as afterCommit.
+func aboutToCommit(what string) error { return failpoint.HitFor(failpoint.StoreBeforeCommit, what) }
 
 // read runs do in one snapshot of the database, so that its queries agree with each other.
 func (s *Store) read(ctx context.Context, what string, do func(tx *gorm.DB) error) error {

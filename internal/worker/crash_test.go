@@ -339,7 +339,7 @@ func runCrashChild(point, dir string) error {
 		Hooks: worker.Hooks{OnResult: func(campaign.State, string) { recorded <- struct{}{} }},
 	}
 	if point == whenFull {
-		cfg.Sender, cfg.Window, cfg.Hooks = fillingRelay{ledgerFile(dir), waitToBeKilled, new(sync.Once)}, fewAtOnce, worker.Hooks{}
+		cfg.Sender, cfg.Window, cfg.Hooks = fillingRelay{ledgerFile: ledgerFile(dir), refused: waitToBeKilled, first: new(sync.Once), sent: new(atomic.Int32)}, fewAtOnce, worker.Hooks{}
 	}
 	if point == whileThrottled {
 		cfg.Rates = func(string, campaign.Rate) worker.Throttle { return &crashThrottle{recorded: recorded} }

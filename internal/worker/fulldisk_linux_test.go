@@ -1,12 +1,15 @@
 package worker_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,18 +37,14 @@ func inANamespace(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a namespace of its own")
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	// Not by SysProcAttr: for a moment that child would have every file that is open here, and the locks of other tests' journals.
+	cmd := exec.CommandContext(t.Context(), "unshare", "--user", "--map-root-user", "--mount",
+		os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), smallDiskVariable+"=yes")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
 	output, err := cmd.CombinedOutput()
-	var ended *exec.ExitError
 	switch {
-	case err != nil && !errors.As(err, &ended):
-		t.Fatalf("this system lets nobody make user and mount namespaces, which a small disk takes: %v", err)
+	case bytes.HasPrefix(output, []byte("unshare: ")) || errors.Is(err, exec.ErrNotFound): // as in most containers
+		t.Skipf("this system forbids user and mount namespaces, which a small disk takes: %v: %s", err, output)
 	case err != nil:
 		t.Errorf("%v:\n%s", err, output)
 	}
@@ -96,8 +95,21 @@ func roomIsMade(t *testing.T) {
 			w := smallDisk(t)
 			jobs := w.seed(fullRecipients, 1000)
 			torn := 0
-			k := w.start(func(cfg *worker.Config) {
-				cfg.Sender = fillingRelay{ledgerFile(w.dir), func() { torn = len(tornJournals(t, w.journalDir())) }, new(sync.Once)}
+			var k *worker.Worker
+			relay := fillingRelay{
+				ledgerFile: ledgerFile(w.dir), first: new(sync.Once), sent: new(atomic.Int32),
+				refused: func() { torn = len(tornJournals(t, w.journalDir())) },
+			}
+			if !test.torn { // the claim's journal takes its room until the next one was refused
+				relay.last, relay.full = test.window, func() {
+					full := func() bool { _, err := os.Stat(filepath.Join(w.journalDir(), ballast)); return err == nil }
+					for full() && k.Ready() == nil {
+						runtime.Gosched()
+					}
+				}
+			}
+			k = w.start(func(cfg *worker.Config) {
+				cfg.Sender = relay
 				cfg.MaxConnections, cfg.Window, cfg.JournalSync = 1, test.window, test.sync
 			})
 			if _, err := k.HandleJob(t.Context(), jobs[0]); !errors.Is(err, syscall.ENOSPC) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cartero-mail/cartero/internal/mail"
 )
@@ -37,10 +38,17 @@ type fillingRelay struct {
 
 	refused func()
 	first   *sync.Once
+	sent    *atomic.Int32
+	// full returns once the worker has met with the full disk; the mail with the number last waits for it.
+	last int
+	full func()
 }
 
 func (r fillingRelay) Send(ctx context.Context, envelope mail.Envelope, raw []byte, beforeDot func() error) mail.Verdict {
 	r.first.Do(func() { fill(filepath.Join(string(r.ledgerFile), "journal")) })
+	if int(r.sent.Add(1)) == r.last {
+		r.full()
+	}
 	return r.ledgerFile.Send(ctx, envelope, raw, func() error {
 		err := beforeDot()
 		if err != nil {
