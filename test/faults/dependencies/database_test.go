@@ -157,7 +157,7 @@ func TestSlowDatabase(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.startOperator(nil)
-	s.startWorker(nil)
+	s.startWorker(harness.Env{"WORKER_LEASE": "60s"}) // the default: what the harness has is over before it can be renewed
 	s.worker.Await("Taking jobs")
 	slow := mysql.Rule{Match: mysql.Statement(""), Do: proxy.Hold, Delay: slowness(), Times: proxy.Always}
 	s.operator.db.Arm(slow)
