@@ -52,7 +52,7 @@ func StartMariaDB(tb testing.TB, flags ...string) *MariaDB {
 	if err := os.WriteFile(m.initFile(), []byte(statements), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	m.Addr = freeAddr(tb)
+	m.Addr = FreeAddr(tb)
 	m.URL = fmt.Sprintf("mysql://%s:%s@%s/%s", m.User, m.Password, m.Addr, databaseName)
 	m.Start()
 	tb.Cleanup(m.Kill)
@@ -117,8 +117,8 @@ func userName() string {
 	return strings.TrimSpace(string(output))
 }
 
-// freeAddr is an address that nobody listens at now.
-func freeAddr(tb testing.TB) string {
+// FreeAddr is an address, host and port, that nobody listens at now.
+func FreeAddr(tb testing.TB) string {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,7 +72,7 @@ func newWorld(t *testing.T, dir string) *world {
 	}
 	t.Cleanup(func() { _ = w.history.Close() })
 	w.config = ledger.Config{
-		Path: filepath.Join(dir, "ledger.jsonl"), Address: "127.0.0.1:" + strconv.Itoa(freePort(t)), Username: "cartero", Password: password,
+		Path: filepath.Join(dir, "ledger.jsonl"), Address: harness.FreeAddr(t), Username: "cartero", Password: password,
 	}
 	w.startRelay()
 	t.Cleanup(func() { _ = w.relay.Close() })
@@ -136,8 +136,9 @@ func (w *world) wire() {
 			"RETRY_INITIAL_BACKOFF": "1s", "RETRY_MAX_BACKOFF": "4s", "RETRY_MAX_ATTEMPTS": "100",
 		})
 	}
-	port := strconv.Itoa(freePort(w.T))
-	w.facade = "http://127.0.0.1:" + port
+	addr := harness.FreeAddr(w.T)
+	_, port, _ := net.SplitHostPort(addr)
+	w.facade = "http://" + addr
 	facade := base.With(harness.Env{"API_KEY": apiKey, "SERVICE_HOST": "127.0.0.1", "SERVICE_PORT": port})
 	w.parts = []*part{
 		{name: "operator-a", args: []string{"operator"}, env: operator},
