@@ -92,6 +92,7 @@ func (p *process) newEngine(
 		Domains:        limits,
 		MaxWindow:      maxAnnouncedFast,
 		Lease:          s.delivery.Lease,
+		Now:            db.Now,
 		Retry:          retry,
 		Logger:         p.logger,
 		Hooks: worker.Hooks{

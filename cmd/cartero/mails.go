@@ -30,7 +30,7 @@ func (p *process) newMails(
 	s engineSettings, db *store.Store, queue outbox.Queue, metrics *telemetry.WorkerMetrics,
 ) (m *mails, err error) {
 	m = &mails{}
-	cfg := submit.Config{Store: db, Queue: queue, Logger: p.logger}
+	cfg := submit.Config{Store: db, Queue: queue, Now: db.Now, Logger: p.logger}
 	if s.smtp.Server != "" {
 		if m.engine, err = p.newEngine(s, sendRetry, db, metrics); err != nil {
 			return nil, err

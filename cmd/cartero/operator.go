@@ -116,7 +116,7 @@ func (p *process) reconcile(ctx context.Context, r reconciling) error {
 	if err != nil {
 		return err
 	}
-	tests, err := submit.New(submit.Config{Store: r.db, Queue: r.queue, Logger: p.logger})
+	tests, err := submit.New(submit.Config{Store: r.db, Queue: r.queue, Now: r.db.Now, Logger: p.logger})
 	if err != nil {
 		return err
 	}
@@ -147,6 +147,7 @@ func (p *process) reconcile(ctx context.Context, r reconciling) error {
 		ManagedUnsubscribe: r.links.URL != "",
 		Fetcher:            fetcher,
 		Suppressed:         r.db,
+		Now:                r.db.Now,
 		QueuePaused:        r.queue.IsPaused,
 
 		DeletionPatience: r.operator.DeletionPatience,

@@ -151,6 +151,7 @@ func (p *process) newOutbox(db *store.Store, queue producer, o options.Outbox, q
 		Store:         db,
 		Queue:         &dialectGate{producer: queue},
 		SweepInterval: o.SweepInterval,
+		Now:           db.Now,
 		Logger:        p.logger,
 		Metrics:       telemetry.NewOutboxMetrics(p.registry),
 	})

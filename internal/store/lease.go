@@ -27,13 +27,24 @@ func lease(tx *gorm.DB, claim campaign.Claim) error {
 }
 
 // RenewLeases implements worker.Store. It costs one row for each token and job, however many recipients they hold.
-func (s *Store) RenewLeases(ctx context.Context, tokens []string, until time.Time) error {
-	return eachChunk(tokens, func(tokens []string) error {
-		return s.write(ctx, "renewing leases", func(tx *gorm.DB) error {
-			return tx.Model(&leaseRow{}).Where("`token` IN ? AND `until` IS NOT NULL", tokens).
-				Update("until", at(until)).Error
+func (s *Store) RenewLeases(ctx context.Context, tokens []string, until time.Time) (ended []string, err error) {
+	err = eachChunk(tokens, func(tokens []string) error {
+		var running []string
+		err := s.write(ctx, "renewing leases", func(tx *gorm.DB) error {
+			renewed := tx.Model(&leaseRow{}).Where("`token` IN ? AND `until` IS NOT NULL", tokens).Update("until", at(until))
+			if renewed.Error != nil {
+				return renewed.Error
+			}
+			return tx.Model(&leaseRow{}).Where("`token` IN ? AND `until` IS NOT NULL", tokens).Distinct().Pluck("token", &running).Error
 		})
+		for _, token := range tokens {
+			if err == nil && !slices.Contains(running, token) {
+				ended = append(ended, token)
+			}
+		}
+		return err
 	})
+	return ended, err
 }
 
 // Release implements worker.Store. What a cancelled campaign gets back becomes cancelled.
@@ -52,7 +63,7 @@ func (s *Store) Release(ctx context.Context, token string) (int, error) {
 				return err
 			}
 			n = len(rows)
-			if err := endLeases(tx, rows, s.now()); err != nil {
+			if err := endLeases(tx, rows, s.Now()); err != nil {
 				return err
 			}
 			return settleLease(tx, l.Token, l.JobID)

@@ -43,10 +43,10 @@ func (s *Store) Open(ctx context.Context, draft campaign.Draft) (campaign.Record
 		ListID:       draft.Content.SuppressionScope(),
 	}
 	if row.Suspended {
-		row.SuspendedAt = at(s.now())
+		row.SuspendedAt = at(s.Now())
 	}
 	if row.Owner != "" {
-		row.OwnerSeenAt = at(s.now())
+		row.OwnerSeenAt = at(s.Now())
 	}
 	err = s.write(ctx, "opening the campaign", func(tx *gorm.DB) error {
 		return tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row).Error
@@ -174,7 +174,7 @@ func (s *Store) HoldCampaign(ctx context.Context, key string, hold campaign.Hold
 	}
 	until := hold.Until
 	if until.IsZero() {
-		until = s.now()
+		until = s.Now()
 	}
 	return s.write(ctx, "holding the campaign", func(tx *gorm.DB) error {
 		record, err := takeRecord(forUpdate(tx), key)

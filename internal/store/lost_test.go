@@ -101,8 +101,8 @@ func TestRenewedWhileItIsRescued(t *testing.T) {
 		ended <- rescue{rescued, err}
 	}()
 	found.Await(t, 1)
-	if err := s.RenewLeases(t.Context(), []string{"t"}, now.Add(3*time.Minute)); err != nil {
-		t.Fatal(err)
+	if ended, err := s.RenewLeases(t.Context(), []string{"t"}, now.Add(3*time.Minute)); err != nil || len(ended) > 0 {
+		t.Fatal(ended, err)
 	}
 	found.Release()
 	got := <-ended

@@ -117,7 +117,7 @@ func (s *Store) migrate(tx *gorm.DB) error {
 			}
 		}
 		err := tx.Exec("INSERT INTO `CarteroMigration` (`version`, `name`, `appliedAt`) VALUES (?, ?, ?)",
-			m.version, m.name, at(s.now())).Error
+			m.version, m.name, at(s.Now())).Error
 		if err != nil {
 			return fmt.Errorf("version %d: noting it: %w", m.version, err)
 		}

@@ -31,7 +31,7 @@ type Store struct {
 	db     *gorm.DB
 	pool   *sql.DB
 	engine engine
-	now    func() time.Time
+	clock  *clock
 	// callLimit is the constant, but in tests.
 	callLimit time.Duration
 	// writer holds one token: SQLite has one writer at a time, and waiting here is cheaper than polling its lock. It
@@ -52,17 +52,16 @@ const (
 // Option changes how a Store works.
 type Option func(*Store)
 
-// WithClock makes now the clock of what the Store stamps by itself, such as the time of a migration. Every other time
-// comes from the caller. The default is time.Now.
+// WithClock makes now the machine's clock, from which Now goes on between two calls of Time. The default is time.Now.
 func WithClock(now func() time.Time) Option {
-	return func(s *Store) { s.now = now }
+	return func(s *Store) { s.clock = newClock(now) }
 }
 
 // Open returns a Store on the database that databaseURL names, in the form of the variable DATABASE_URL:
 // mysql://user:password@host:port/database with Prisma's parameters, or sqlite://path. It fails if the URL is not
 // valid; no error holds its password. On MySQL it doesn't connect yet, Ping does.
 func Open(ctx context.Context, databaseURL string, options ...Option) (*Store, error) {
-	s := &Store{now: time.Now, callLimit: callLimit}
+	s := &Store{clock: newClock(time.Now), callLimit: callLimit}
 	for _, option := range options {
 		option(s)
 	}
@@ -87,7 +86,7 @@ func Open(ctx context.Context, databaseURL string, options ...Option) (*Store, e
 		SkipDefaultTransaction: true,
 		DisableAutomaticPing:   true,
 		TranslateError:         true,
-		NowFunc:                func() time.Time { return s.now().UTC().Truncate(time.Millisecond) },
+		NowFunc:                func() time.Time { return s.Now().UTC().Truncate(time.Millisecond) },
 		Logger:                 logger.Discard, // statements hold addresses; errors are returned
 	})
 	if err != nil {

@@ -92,7 +92,7 @@ func (s *Store) Unclaim(ctx context.Context, token, jobID string) (int, error) {
 			}
 		}
 		released = len(rows)
-		if err := endLeases(tx, rows, s.now()); err != nil {
+		if err := endLeases(tx, rows, s.Now()); err != nil {
 			return err
 		}
 		return settleLease(tx, token, jobID)

@@ -37,6 +37,9 @@ var groups = []struct {
 	{"NewRelayMetrics", "Relay: `worker`, and `facade` with a relay", func(r prometheus.Registerer) { telemetry.NewRelayMetrics(r) }},
 	{"NewOutboxMetrics", "Outbox: `operator`, `worker`, `facade`", func(r prometheus.Registerer) { telemetry.NewOutboxMetrics(r) }},
 	{"NewQueueMetrics", "Queue: `operator`, `worker`, `facade`", func(r prometheus.Registerer) { telemetry.NewQueueMetrics(r, nothing) }},
+	{"NewClockMetrics", "Clock: `operator`, `worker`, `facade`", func(r prometheus.Registerer) {
+		telemetry.NewClockMetrics(r, func() float64 { return 0 })
+	}},
 	{"NewCampaignMetrics", "Campaigns: `operator`", func(r prometheus.Registerer) { telemetry.NewCampaignMetrics(r, nothing) }},
 	{"NewHTTPMetrics", "HTTP: `facade`", func(r prometheus.Registerer) { telemetry.NewHTTPMetrics(r) }},
 }

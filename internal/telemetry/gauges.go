@@ -43,6 +43,14 @@ func NewQueueMetrics(registerer prometheus.Registerer, read Read) {
 	})
 }
 
+// NewClockMetrics registers how wrong the machine's clock is.
+func NewClockMetrics(registerer prometheus.Registerer, read func() float64) {
+	registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "cartero_clock_offset_seconds",
+		Help: "How far the database's clock, by which Cartero goes, is ahead of the machine's.",
+	}, read))
+}
+
 // NewCampaignMetrics registers the number of campaigns, which are counted at each scrape.
 func NewCampaignMetrics(registerer prometheus.Registerer, read Read) {
 	registerer.MustRegister(gauge{

@@ -102,7 +102,7 @@ func TestKilled(t *testing.T) {
 			if test.harm != nil {
 				test.harm(t, w.journalDir())
 			}
-			w.recover(jobs[0], time.Now)
+			w.recover(jobs[0], 0)
 			w.expect(test.rows)
 			sent := 0
 			for _, r := range test.rows {
@@ -124,7 +124,7 @@ func TestKilledTwice(t *testing.T) {
 	jobs := w.seed(crashRecipients, 1000)
 	w.killAt(beforeRecord)
 	w.killAt(afterRecord) // the replay's
-	w.recover(jobs[0], time.Now)
+	w.recover(jobs[0], 0)
 	w.expect(each(0, crashRecipients, accepted))
 	w.expectFile(addresses(0, crashRecipients))
 	w.expectNoJournal()
@@ -139,7 +139,7 @@ func TestKilledWithItsNode(t *testing.T) {
 	if err := os.RemoveAll(w.journalDir()); err != nil {
 		t.Fatal(err)
 	}
-	w.recover(jobs[0], func() time.Time { return time.Now().Add(2 * worker.DefaultLease) })
+	w.recover(jobs[0], 2*worker.DefaultLease)
 	lost := crashVictim + crashWindow
 	for i, got := range w.rows() {
 		want := accepted(address(i))
@@ -187,14 +187,14 @@ func TestKilledOverAPolicy(t *testing.T) {
 			w := newWorld(t)
 			jobs := w.seedWith(campaign.Control{Policy: test.policy}, crashRecipients, 1000)
 			w.killAt(test.point)
-			w.recover(jobs[0], time.Now)
+			w.recover(jobs[0], 0)
 			w.expect(test.rows)
 			w.expectNoJournal()
 			if test.resumed != nil {
 				if err := w.db.Resume(t.Context(), testKey, "now"); err != nil {
 					t.Fatal(err)
 				}
-				w.recover(jobs[0], time.Now)
+				w.recover(jobs[0], 0)
 				w.expect(test.resumed)
 			}
 			var ledger []string
@@ -241,10 +241,14 @@ func eachJournal(change func([]byte) []byte) func(*testing.T, string) {
 	}
 }
 
-// recover starts a worker on what the dead one left, and runs the job. Its relay has the same ledger.
-func (w *world) recover(jobID string, now func() time.Time) {
+// recover starts a worker, that much later, on what the dead one left, and runs the job. Its relay has the same ledger.
+func (w *world) recover(jobID string, later time.Duration) {
 	w.t.Helper()
-	k := w.start(func(cfg *worker.Config) { cfg.Sender, cfg.Now = ledgerFile(w.dir), now })
+	k := w.start(func(cfg *worker.Config) {
+		cfg.Sender = ledgerFile(w.dir)
+		cfg.Now = func() time.Time { return time.Now().Add(later) }
+		cfg.Store = skewedStore{w.store, func() time.Duration { return later }}
+	})
 	if err := k.Rescue(w.t.Context()); err != nil {
 		w.t.Error(err)
 	}

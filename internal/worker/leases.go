@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -18,24 +19,36 @@ func (w *Worker) renewLoop(ctx context.Context) {
 	}
 }
 
-// renew extends the leases once. A claim that is not extended stops announcing before its lease runs out.
+// renew extends the leases once. A claim that is not extended stops announcing before its lease runs out, and one whose lease others
+// have ended, who took this process for dead, has nobody sent any more.
 func (w *Worker) renew(ctx context.Context) error {
 	open := w.claims.all()
 	if len(open) == 0 {
 		return nil
 	}
 	tokens := make([]string, len(open))
+	taken := make([]bool, len(open)) // else the claim may still be under way
 	for i, c := range open {
-		tokens[i] = c.token
+		tokens[i], taken[i] = c.token, !c.allRecorded()
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Lease/3)
 	defer cancel()
 	before := w.cfg.Now()
-	if err := w.cfg.Store.RenewLeases(ctx, tokens, before.Add(w.cfg.Lease)); err != nil {
+	now, err := w.cfg.Store.Time(ctx)
+	if err != nil {
 		return err
 	}
-	for _, c := range open {
-		c.extend(w.leaseHolds(before))
+	ended, err := w.cfg.Store.RenewLeases(ctx, tokens, now.Add(w.cfg.Lease))
+	if err != nil {
+		return err
+	}
+	for i, c := range open {
+		if !slices.Contains(ended, c.token) {
+			c.extend(w.leaseHolds(before))
+		} else if taken[i] && !c.allRecorded() {
+			w.cfg.Logger.WarnContext(ctx, "Others have ended a lease: whoever was not sent under it is given back", "jobID", c.jobID)
+			c.lose()
+		}
 	}
 	return nil
 }
@@ -64,7 +77,11 @@ func (w *Worker) rescue(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	rescued, err := w.cfg.Store.Rescue(ctx, w.cfg.Now())
+	now, err := w.cfg.Store.Time(ctx)
+	if err != nil {
+		return err
+	}
+	rescued, err := w.cfg.Store.Rescue(ctx, now)
 	if err != nil {
 		return err
 	}

@@ -189,9 +189,8 @@ func (s *hookedStore) Record(ctx context.Context, token string, results []campai
 	return call(s, "Record", func() (int, error) { return s.Store.Record(ctx, token, results) })
 }
 
-func (s *hookedStore) RenewLeases(ctx context.Context, tokens []string, until time.Time) error {
-	_, err := call(s, "RenewLeases", none(func() error { return s.Store.RenewLeases(ctx, tokens, until) }))
-	return err
+func (s *hookedStore) RenewLeases(ctx context.Context, tokens []string, until time.Time) ([]string, error) {
+	return call(s, "RenewLeases", func() ([]string, error) { return s.Store.RenewLeases(ctx, tokens, until) })
 }
 
 func (s *hookedStore) Release(ctx context.Context, token string) (int, error) {

@@ -57,8 +57,11 @@ type Campaigns interface {
 
 // Leases is what a worker needs of the database to keep its claims, and to end those of the dead.
 type Leases interface {
-	// RenewLeases extends the leases under these tokens.
-	RenewLeases(ctx context.Context, tokens []string, until time.Time) error
+	// Time is the database's time, by which leases run.
+	Time(ctx context.Context) (time.Time, error)
+	// RenewLeases extends the leases under these tokens, and returns the tokens without a lease that runs: it was ended, or
+	// is not taken yet.
+	RenewLeases(ctx context.Context, tokens []string, until time.Time) (ended []string, err error)
 	// Release gives back what is left under the token: recipients that were claimed and not announced become pending
 	// or deferred again, as they were. It returns how many.
 	Release(ctx context.Context, token string) (int, error)

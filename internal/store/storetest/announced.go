@@ -165,7 +165,7 @@ var announcedTests = map[string]func(s *scene){
 		id := s.sealed(8)
 		claimed := s.window(id, "t", 8, minute(2))
 		s.exec("UPDATE `Recipient` SET `status` = 'SENT', `sentAt` = ? WHERE `id` = ?", text(minute(2)), claimed[1].ID)
-		s.must(s.RenewLeases(s.ctx(), []string{"t"}, minute(3)))
+		s.renew(minute(3), "t")
 		s.exec("UPDATE `Recipient` SET `leaseToken` = 'u' WHERE `id` = ?", claimed[4].ID)
 		s.equal("doubts", s.rescue(minute(4)), []int{1, 6}) // released: whom the legacy program ended
 		s.equal("changed", s.record("t", acceptedOf(claimed, minute(5), 0, 1, 2, 3, 4, 5, 6, 7)...), 6)

@@ -63,13 +63,14 @@ var concurrencyTests = map[string]func(s *scene){
 				}
 				granted, err := s.Announce(s.ctx(), token, ids, minute(3))
 				s.noError(err)
-				s.noError(s.RenewLeases(s.ctx(), []string{token}, minute(10)))
+				ended, err := s.RenewLeases(s.ctx(), []string{token}, minute(10))
+				s.noError(err)
 				_, err = s.Rescue(s.ctx(), minute(4))
 				s.noError(err)
 				n, err := s.Record(s.ctx(), token, results)
 				s.noError(err)
-				if len(granted) != len(ids) || n != len(ids) {
-					s.Errorf("%d claimed, %d granted, %d recorded", len(ids), len(granted), n)
+				if len(granted) != len(ids) || n != len(ids) || len(ended) > 0 {
+					s.Errorf("%d claimed, %d granted, %d recorded, ended: %q", len(ids), len(granted), n, ended)
 				}
 				_, err = s.FinishJob(s.ctx(), id, minute(5))
 				s.noError(err)

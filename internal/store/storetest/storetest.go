@@ -203,6 +203,14 @@ func (s *scene) announce(token string, ids []string, now time.Time) []string {
 	return granted
 }
 
+// renew extends the leases under these tokens, and returns those whose lease has ended.
+func (s *scene) renew(until time.Time, tokens ...string) []string {
+	s.Helper()
+	ended, err := s.RenewLeases(s.ctx(), tokens, until)
+	s.must(err)
+	return ended
+}
+
 // record records one result, and returns how many rows it changed.
 func (s *scene) record(token string, results ...campaign.Result) int {
 	s.Helper()
