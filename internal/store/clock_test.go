@@ -57,9 +57,6 @@ func TestClock(t *testing.T) {
 // take those of the dead for good.
 func TestLeasesGoByTheDatabaseTime(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("needs MariaDB")
-	}
 	const wrong = 10 * time.Minute
 	for name, test := range map[string]struct{ taker, rescuer time.Duration }{
 		"the taker's is ahead":            {taker: wrong},
