@@ -128,6 +128,16 @@ var mutants = []mutant{
 		pkg:   storePackage, run: "^TestRenewedWhileItIsRescued$", services: true,
 	},
 	{
+		name:  "whose lease others have ended goes on sending",
+		edits: []edit{{"internal/worker/leases.go", "} else if taken[i] && !c.allRecorded() {", "} else if taken[i] && c.allRecorded() {"}},
+		pkg:   "./internal/worker", run: "^TestALeaseThatOthersHaveEnded$", fast: true,
+	},
+	{
+		name:  "a lease is ended by the machine's clock",
+		edits: []edit{{"internal/store/clock.go", "if s.engine == engineSQLite {", "if s.engine != \"\" {"}},
+		pkg:   storePackage, run: "^TestLeasesGoByTheDatabaseTime$", services: true,
+	},
+	{
 		name:  "a doubt loses its token",
 		edits: []edit{{"internal/store/record.go", "r.Category = orNull(cmp.Or(deref(r.Category), mail.CategoryInDoubt))\n\t\treturn", "r.Category = orNull(cmp.Or(deref(r.Category), mail.CategoryInDoubt))"}},
 		pkg:   storePackage, run: "^TestSQLite$",
