@@ -196,6 +196,15 @@ type countedClient struct {
 	effects *effects
 }
 
+// Get reads as from the operator's cache: what that does not keep, nobody may need.
+func (c *countedClient) Get(ctx context.Context, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+	if err := c.Client.Get(ctx, key, object, opts...); err != nil {
+		return err
+	}
+	_, err := Slim(object)
+	return err
+}
+
 func (c *countedClient) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
 	return c.effects.do("apiserver", func() error { return c.Client.Patch(ctx, obj, patch, opts...) })
 }

@@ -176,14 +176,14 @@ func (r *EmailCampaignReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	}
 	object = r.newest.of(object)
 	now := r.Now()
-	if !object.DeletionTimestamp.IsZero() {
-		return r.reconcileDelete(ctx, newScope(object, now))
-	}
 	if res, rests := r.rests(object, now); rests {
 		return res, nil
 	}
 	if err := r.whole(ctx, object); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !object.DeletionTimestamp.IsZero() {
+		return r.reconcileDelete(ctx, newScope(object, now))
 	}
 	s := newScope(object, now)
 	if has, err := r.ensureFinalizer(ctx, s); err != nil {
@@ -232,10 +232,20 @@ func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, s *scope)
 	return true, nil
 }
 
-// wanted lets everything through but the updates that say nothing to this controller: those of the status and of finalizers,
-// which it makes itself unless somebody takes its own away before its time, of labels, and of other people's annotations.
+// wanted lets everything through but what says nothing to this controller: campaigns that rest for good when it first sees
+// them, and the updates of the status and of finalizers, which it makes itself unless somebody takes its own away before its
+// time, of labels, and of other people's annotations. An update may be of another object: one deleted and applied again while
+// the watch was down.
 func (r *EmailCampaignReconciler) wanted() predicate.Predicate {
-	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Funcs{
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool {
+			object, ok := e.Object.(*v1alpha1.EmailCampaign)
+			if !ok {
+				return true
+			}
+			res, rests := r.rests(object, r.Now())
+			return !rests || res.RequeueAfter > 0
+		},
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			lost := controllerutil.ContainsFinalizer(e.ObjectOld, v1alpha1.Finalizer) &&
 				!controllerutil.ContainsFinalizer(e.ObjectNew, v1alpha1.Finalizer)
@@ -243,9 +253,10 @@ func (r *EmailCampaignReconciler) wanted() predicate.Predicate {
 				_, rests := r.rests(object, r.Now())
 				lost = !rests
 			}
-			return lost || !maps.Equal(ourAnnotations(e.ObjectOld), ourAnnotations(e.ObjectNew))
+			return lost || e.ObjectOld.GetUID() != e.ObjectNew.GetUID() || e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
+				!maps.Equal(ourAnnotations(e.ObjectOld), ourAnnotations(e.ObjectNew))
 		},
-	})
+	}
 }
 
 func ourAnnotations(object client.Object) map[string]string {

@@ -1,11 +1,11 @@
 package controllers
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/campaign"
@@ -15,25 +15,37 @@ import (
 
 func TestCampaignsAreCountedByState(t *testing.T) {
 	t.Parallel()
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	builder := fake.NewClientBuilder().WithScheme(scheme)
-	for name, tally := range map[string]campaign.Tally{
-		"a": {Pending: 1}, "b": {Pending: 1}, "c": {Accepted: 1}, "d": {Accepted: 1, Bounced: 1},
-	} {
-		g := aCampaign(func(c *v1alpha1.EmailCampaign) { c.Name = name }).written(created).enqueuedNow().counting(tally)
+	synced := false
+	s := &States{counts: map[string]float64{}, synced: func() bool { return synced }}
+	object := func(tally campaign.Tally) *v1alpha1.EmailCampaign {
+		g := aCampaign().written(created).enqueuedNow().counting(tally)
 		computeStatus(g.scope, nil, telemetry.Redact, DefaultNoProgressAfter)
-		builder = builder.WithObjects(g.object)
+		return g.object
 	}
-	cache := builder.WithObjects(kubetest.NewCampaign("growth", "new").Obj()).Build()
-	got, err := CountByState(t.Context(), cache)
-	if err != nil {
-		t.Fatal(err)
+	fresh, sending, failing, done := kubetest.NewCampaign("growth", "new").Obj(),
+		object(campaign.Tally{Pending: 1}), object(campaign.Tally{Accepted: 1, Bounced: 1}), object(campaign.Tally{Accepted: 1})
+	for _, c := range []*v1alpha1.EmailCampaign{fresh, sending, sending, sending, failing} {
+		s.OnAdd(c, true)
 	}
-	want := map[string]float64{"Sending": 2, "Completed": 1, "CompletedWithFailures": 1, "Unseen": 1}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+	if _, err := s.Read(t.Context()); !errors.Is(err, errNotSynced) {
+		t.Errorf("before all are seen: %v", err)
 	}
+	synced = true
+	counted := func(step string, want map[string]float64) {
+		t.Helper()
+		got, err := s.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step, diff)
+		}
+	}
+	counted("at the start", map[string]float64{"Sending": 3, "CompletedWithFailures": 1, "Unseen": 1})
+	s.OnUpdate(sending, done)
+	s.OnUpdate(fresh, sending)
+	counted("after updates", map[string]float64{"Sending": 3, "CompletedWithFailures": 1, "Completed": 1})
+	s.OnDelete(failing)
+	s.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "growth/launch", Obj: sending})
+	counted("after deletions", map[string]float64{"Sending": 2, "Completed": 1})
 }

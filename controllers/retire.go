@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"time"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -86,24 +89,59 @@ func (r *EmailCampaignReconciler) expire(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// Slim is the transform of the cache: it keeps of an object what reconciling needs. Who wrote which field is of no use, and
-// a campaign that has ended needs neither message nor recipients, so that ten thousand of them stay small.
+// Slim is the transform of the cache: it keeps of an object what reconciling needs, in place. Who wrote which field is of no
+// use. Of a campaign that has ended only what decides whether it rests is kept, so that ten thousand of them stay small:
+// whoever needs more reads the whole object. Slim(Slim(x)) is Slim(x).
 func Slim(object any) (any, error) {
 	c, ok := object.(*v1alpha1.EmailCampaign)
 	if !ok {
 		return object, nil
 	}
+	if c.Status.TerminalState != "" {
+		*c = atRest(c)
+		return c, nil
+	}
 	c.ManagedFields = nil
 	delete(c.Annotations, corev1.LastAppliedConfigAnnotation)
-	if c.Status.TerminalState != "" {
-		c.Spec.Message, c.Spec.Recipients = v1alpha1.Message{}, v1alpha1.RecipientSource{}
-	}
 	return c, nil
 }
 
+// atRest is what the cache keeps of a campaign that has ended: what rests, asked, expiry, wanted and States read. It
+// shares no memory with the object but for short strings.
+func atRest(c *v1alpha1.EmailCampaign) v1alpha1.EmailCampaign {
+	var kept v1alpha1.EmailCampaign
+	kept.Kind, kept.APIVersion = intern(c.Kind), intern(c.APIVersion)
+	kept.Namespace, kept.Name, kept.UID = intern(c.Namespace), c.Name, c.UID
+	kept.ResourceVersion, kept.Generation = c.ResourceVersion, c.Generation
+	kept.CreationTimestamp, kept.DeletionTimestamp = c.CreationTimestamp, c.DeletionTimestamp
+	if ours := ourAnnotations(c); len(ours) > 0 {
+		kept.Annotations = ours
+	}
+	if controllerutil.ContainsFinalizer(c, v1alpha1.Finalizer) {
+		kept.Finalizers = []string{v1alpha1.Finalizer}
+	}
+	kept.Spec.TTLSecondsAfterFinished = c.Spec.TTLSecondsAfterFinished
+
+	from, status := &c.Status, &kept.Status
+	status.TerminalState = v1alpha1.TerminalState(intern(string(from.TerminalState)))
+	status.ObservedGeneration, status.CompletionTime = from.ObservedGeneration, from.CompletionTime
+	status.LastHandledResumeAt, status.LastHandledRetryFailedAt = from.LastHandledResumeAt, from.LastHandledRetryFailedAt
+	status.LastHandledResolveInDoubt, status.LastHandledTestSendAt = from.LastHandledResolveInDoubt, from.LastHandledTestSendAt
+	if n := inDoubt(from); n > 0 {
+		status.Recipients = &v1alpha1.RecipientCounts{InDoubt: n}
+	}
+	if ready := meta.FindStatusCondition(from.Conditions, v1alpha1.ConditionReady); ready != nil {
+		status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: intern(ready.Reason)}}
+	}
+	return kept
+}
+
+// intern is the text, which all that have the same share.
+func intern(text string) string { return unique.Make(text).Value() }
+
 // whole reads the object from the API server if Slim took a part of it.
 func (r *EmailCampaignReconciler) whole(ctx context.Context, object *v1alpha1.EmailCampaign) error {
-	if object.Spec.Message.Subject != "" {
+	if object.Spec.Message.Subject != "" { // as every object on the API server has
 		return nil
 	}
 	if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {

@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -15,17 +14,6 @@ import (
 )
 
 func requestOf(key client.ObjectKey) ctrl.Request { return ctrl.Request{NamespacedName: key} }
-
-// slimClient reads as from the operator's cache.
-type slimClient struct{ countedClient }
-
-func (c *slimClient) Get(ctx context.Context, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
-	if err := c.Client.Get(ctx, key, object, opts...); err != nil {
-		return err
-	}
-	_, err := Slim(object)
-	return err
-}
 
 // mixedEnd delivers to ada, has bob bounce, and fails cid.
 func mixedEnd(address string) campaign.Result {

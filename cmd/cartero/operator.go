@@ -125,9 +125,11 @@ func (p *process) reconcile(ctx context.Context, r reconciling) error {
 	if err != nil {
 		return err
 	}
-	telemetry.NewCampaignMetrics(p.registry, func(ctx context.Context) (map[string]float64, error) {
-		return controllers.CountByState(ctx, mgr.GetCache())
-	})
+	states, err := controllers.CountStates(ctx, mgr.GetCache())
+	if err != nil {
+		return err
+	}
+	telemetry.NewCampaignMetrics(p.registry, states.Read)
 	recorder, stop, err := newRecorder(ctx, mgr)
 	if err != nil {
 		return err
