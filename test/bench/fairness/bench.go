@@ -34,7 +34,9 @@ type bench struct {
 	directory string
 	sink      *sink
 	facade    string
+	env       []string // of every part
 	parts     []*exec.Cmd
+	before    int // mails that came before both were started
 }
 
 func newBench(ctx context.Context, s settings, progress io.Writer) (b *bench, err error) {
@@ -63,18 +65,24 @@ func newBench(ctx context.Context, s settings, progress io.Writer) (b *bench, er
 	if err != nil {
 		return nil, err
 	}
-	env := []string{
+	b.env = []string{
 		"DATABASE_URL=" + b.settings.database, "REDIS_URL=" + b.settings.redis, "BULL_PREFIX=" + filepath.Base(b.directory),
 		"SMTP_SERVER=" + host, "SMTP_PORT=" + smtp, "SMTP_USE_TLS=false", "SMTP_FROM=news@news.example.com",
 		"SMTP_HELO_NAME=bench.example.com", "API_KEY=" + key, "SERVICE_HOST=127.0.0.1", "SERVICE_PORT=" + port,
 		"METRICS_BIND_ADDRESS=0", "HEALTH_PROBE_BIND_ADDRESS=0",
 	}
+	return b, nil
+}
+
+// startBoth starts a facade and a worker.
+func (b *bench) startBoth(ctx context.Context) error {
+	b.before = b.sink.count()
 	for _, name := range []string{"facade", "worker"} {
-		if err := b.start(ctx, name, env); err != nil {
-			return nil, err
+		if err := b.start(ctx, name, name); err != nil {
+			return err
 		}
 	}
-	return b, b.until(ctx, "the facade answers", func() bool {
+	return b.until(ctx, "the facade answers", func() bool {
 		return b.call(ctx, http.MethodGet, "/readyz", nil, http.StatusOK) == nil
 	})
 }
@@ -87,28 +95,35 @@ func freeAddress(ctx context.Context) (string, error) {
 	return listener.Addr().String(), listener.Close()
 }
 
-// start starts a part of cartero, whose log and journal are in the directory.
-func (b *bench) start(ctx context.Context, name string, env []string) error {
+// start starts a part of cartero, whose log and journal are in the directory under this name.
+func (b *bench) start(ctx context.Context, command, name string, env ...string) error {
 	log, err := os.Create(filepath.Join(b.directory, name+".log"))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	part := exec.CommandContext(ctx, b.settings.cartero, name)
+	part := exec.CommandContext(ctx, b.settings.cartero, command)
 	part.Stdout, part.Stderr = log, log
-	part.Env = slices.Concat(env, []string{"PATH=" + os.Getenv("PATH"), "WORKER_JOURNAL_DIR=" + filepath.Join(b.directory, name)})
+	part.Env = slices.Concat(b.env, env, []string{"PATH=" + os.Getenv("PATH"), "WORKER_JOURNAL_DIR=" + filepath.Join(b.directory, name)})
 	if err := part.Start(); err != nil {
-		return fmt.Errorf("starting cartero %s: %w", name, err)
+		return fmt.Errorf("starting cartero %s: %w", command, err)
 	}
 	b.parts = append(b.parts, part)
 	return nil
 }
 
-func (b *bench) close() error {
+// stop ends the parts.
+func (b *bench) stop() error {
 	var errs []error
 	for _, part := range b.parts {
 		errs = append(errs, part.Process.Signal(syscall.SIGTERM), part.Wait())
 	}
+	b.parts = nil
+	return errors.Join(errs...)
+}
+
+func (b *bench) close() error {
+	errs := []error{b.stop()}
 	if b.sink != nil {
 		errs = append(errs, b.sink.listener.Close())
 	}
@@ -202,7 +217,7 @@ func (b *bench) measure(ctx context.Context, number int, delay time.Duration) (m
 // drain waits until the campaigns of so many runs are over.
 func (b *bench) drain(ctx context.Context, runs int) error {
 	all := runs * (b.settings.recipients + b.settings.mails + b.settings.small*smallSize)
-	return b.until(ctx, "all is sent", func() bool { return b.sink.count() >= all })
+	return b.until(ctx, "all is sent", func() bool { return b.sink.count()-b.before >= all })
 }
 
 // singles hands in single mails, one after another at fixed times whatever becomes of those before.

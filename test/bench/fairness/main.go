@@ -27,6 +27,7 @@ func main() {
 type settings struct {
 	cartero, database, redis string
 	recipients, mails, small int
+	rate, rated              int
 	every                    time.Duration
 	delays                   []time.Duration
 }
@@ -41,6 +42,8 @@ func parse(args []string, usage io.Writer) (s settings, err error) {
 	flags.IntVar(&s.mails, "mails", 300, "single mails beside it")
 	flags.IntVar(&s.small, "small", 10, "campaigns of 100 recipients beside it")
 	flags.DurationVar(&s.every, "every", 100*time.Millisecond, "time between two single mails")
+	flags.IntVar(&s.rate, "rate", 600, "mails a minute that limits allow")
+	flags.IntVar(&s.rated, "rated", 300, "recipients of a campaign under a limit; 0 for none")
 	delays := flags.String("delays", "0s,20ms,200ms", "how long the SMTP server takes for a mail, in each of the runs")
 	if err := flags.Parse(args); err != nil {
 		return s, err
@@ -57,8 +60,10 @@ func parse(args []string, usage io.Writer) (s settings, err error) {
 		return s, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case s.redis == "" || s.database == "":
 		return s, errors.New("no Redis or no MariaDB: run `make bench-fairness`, which starts them, or say -redis and -database")
-	case min(s.recipients, s.mails, s.small) < 1 || s.every <= 0:
-		return s, errors.New("-recipients, -mails, -small and -every must be positive")
+	case min(s.recipients, s.mails, s.small, s.rate) < 1 || s.every <= 0:
+		return s, errors.New("-recipients, -mails, -small, -rate and -every must be positive")
+	case s.rated < 0 || s.rated == 1:
+		return s, errors.New("-rated must be 0, or 2 or more")
 	}
 	if s.cartero, err = filepath.Abs(s.cartero); err != nil {
 		return s, fmt.Errorf("-cartero: %w", err)
@@ -82,6 +87,12 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.rates(ctx, out); err != nil {
+		return err
+	}
+	if err := b.startBoth(ctx); err != nil {
+		return err
+	}
 	_, _ = fmt.Fprintf(out, "Beside a campaign of %d, from the request to the SMTP server, in ms (load before: %s)\n\n"+
 		"| a mail takes | campaign, mails/s | what | number | p50 | p90 | p99 | most |\n|---|---|---|---|---|---|---|---|\n",
 		s.recipients, before)

@@ -19,12 +19,12 @@ func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	err := run(t.Context(), []string{
 		"-cartero", cartero, "-database", services.DatabaseURL, "-redis", services.RedisURL, "-recipients", "2000", "-mails", "5",
-		"-small", "2", "-delays", "0s,1ms",
+		"-small", "2", "-delays", "0s,1ms", "-rate", "6000", "-rated", "20",
 	}, &out, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rows := strings.Count(out.String(), "\n| "); rows != 7 {
-		t.Errorf("%d rows in the table, want 7:\n%s", rows, out.String())
+	if rows := strings.Count(out.String(), "\n| "); rows != 7+4 {
+		t.Errorf("%d rows in the tables, want 7 and 4:\n%s", rows, out.String())
 	}
 }
