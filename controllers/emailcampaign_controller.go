@@ -109,7 +109,7 @@ const (
 // +kubebuilder:rbac:groups=mail.cartero.dev,resources=emailcampaigns/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create
 
 // SetupWithManager registers the reconciler, or says which of its fields is missing.
 func (r *EmailCampaignReconciler) SetupWithManager(mgr ctrl.Manager, opts Options) error {

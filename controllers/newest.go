@@ -22,6 +22,8 @@ type newest struct {
 	swept   time.Time
 }
 
+// written is an object without its spec, which nobody writes here and the cache has: lists of recipients would be there twice.
+// Of a campaign that has ended it is what the cache would keep.
 type written struct {
 	object *v1alpha1.EmailCampaign
 	at     time.Time
@@ -29,7 +31,12 @@ type written struct {
 
 // note remembers what the API server has answered to a write.
 func (n *newest) note(object *v1alpha1.EmailCampaign, now time.Time) {
-	slimmed := object.DeepCopy()
+	kept := *object
+	kept.Spec, kept.ManagedFields = v1alpha1.EmailCampaignSpec{}, nil
+	if object.Status.TerminalState != "" {
+		kept = atRest(object)
+	}
+	slimmed := kept.DeepCopy()
 	_, _ = Slim(slimmed) // it never fails
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -47,7 +54,8 @@ func (n *newest) note(object *v1alpha1.EmailCampaign, now time.Time) {
 	n.objects[client.ObjectKeyFromObject(object)] = written{object: slimmed, at: now}
 }
 
-// of is the object as it was written here, if that is newer than what the cache has of it.
+// of is the object as it was written here, if that is newer than what the cache has of it. Of one whose spec somebody has
+// edited just before, the cache's is used until it has the edit: that costs a conflict.
 func (n *newest) of(cached *v1alpha1.EmailCampaign) *v1alpha1.EmailCampaign {
 	name := client.ObjectKeyFromObject(cached)
 	n.mu.Lock()
@@ -61,7 +69,14 @@ func (n *newest) of(cached *v1alpha1.EmailCampaign) *v1alpha1.EmailCampaign {
 		delete(n.objects, name)
 		return cached
 	}
-	return w.object.DeepCopy()
+	if w.object.Generation != cached.Generation {
+		return cached
+	}
+	object := w.object.DeepCopy()
+	if object.Status.TerminalState == "" {
+		object.Spec = cached.Spec
+	}
+	return object
 }
 
 // forget is for an object that nothing more will be written to.

@@ -35,12 +35,51 @@ func TestNewest(t *testing.T) {
 	} {
 		var n newest
 		n.note(tc.written, now)
-		if got := n.of(tc.cached); got.ResourceVersion != tc.want && got != tc.cached {
+		if got := n.of(tc.cached); tc.want == "" && got != tc.cached || tc.want != "" && got.ResourceVersion != tc.want {
 			t.Errorf("%s: %s", tc.name, got.ResourceVersion)
 		}
 		if kept := len(n.objects) == 1; kept != (tc.want != "") {
 			t.Errorf("%s: remembered on: %t", tc.name, kept)
 		}
+	}
+}
+
+// What is remembered has no list of recipients, and is put together with the cache's: it is what was written all the same.
+func TestNewestIsWhole(t *testing.T) {
+	t.Parallel()
+	cached := withEverything()
+	cached.Status.TerminalState, cached.ResourceVersion = "", "41"
+	written := cached.DeepCopy()
+	written.ResourceVersion, written.Status.Progress = "42", "0/1"
+	var n newest
+	n.note(written, now)
+	if _, err := Slim(cached); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(v1alpha1.EmailCampaignSpec{}, n.objects[client.ObjectKeyFromObject(cached)].object.Spec); diff != "" {
+		t.Error(diff)
+	}
+	want := written.DeepCopy()
+	want.ManagedFields = nil
+	delete(want.Annotations, "kubectl.kubernetes.io/last-applied-configuration")
+	if diff := cmp.Diff(want, n.of(cached)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+
+	edited := withEverything()
+	edited.Status.TerminalState, edited.Generation, edited.ResourceVersion = "", cached.Generation+1, "43"
+	n.note(edited, now)
+	if got := n.of(cached); got != cached {
+		t.Errorf("an edit that the cache does not have: %+v", got)
+	}
+
+	ended := withEverything()
+	n.note(ended, now)
+	if _, err := Slim(ended); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(ended, n.of(cached)); diff != "" {
+		t.Errorf("the end (-want +got):\n%s", diff)
 	}
 }
 

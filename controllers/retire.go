@@ -106,8 +106,7 @@ func Slim(object any) (any, error) {
 	return c, nil
 }
 
-// atRest is what the cache keeps of a campaign that has ended: what rests, asked, expiry, wanted and States read. It
-// shares no memory with the object but for short strings.
+// atRest is what the cache keeps of a campaign that has ended: what rests, asked, expiry, wanted and States read.
 func atRest(c *v1alpha1.EmailCampaign) v1alpha1.EmailCampaign {
 	var kept v1alpha1.EmailCampaign
 	kept.Kind, kept.APIVersion = intern(c.Kind), intern(c.APIVersion)

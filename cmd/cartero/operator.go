@@ -130,7 +130,7 @@ func (p *process) reconcile(ctx context.Context, r reconciling) error {
 		return err
 	}
 	telemetry.NewCampaignMetrics(p.registry, states.Read)
-	recorder, stop, err := newRecorder(ctx, mgr)
+	recorder, stop, err := newRecorder(ctx, mgr, p.logger)
 	if err != nil {
 		return err
 	}

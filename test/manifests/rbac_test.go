@@ -117,7 +117,7 @@ func TestRBAC_Operator(t *testing.T) {
 	grant("mail.cartero.dev", "emailcampaigns", "finalizers", "update")
 	grant("", "configmaps", "", "get")
 	grant("", "secrets", "", "get")
-	grant("events.k8s.io", "events", "", "create", "patch")
+	grant("events.k8s.io", "events", "", "create")
 	home := map[permission]bool{
 		{verb: "create", resource: "events"}:                                                                  true,
 		{verb: "patch", resource: "events"}:                                                                   true,
