@@ -52,6 +52,8 @@ type conn struct {
 	broken bool
 
 	wire []byte
+	// writeBy and readBy are the deadlines that the connection has.
+	writeBy, readBy deadline
 
 	// The pool's lock guards these. next is the transaction behind the final dot of the owner, since then. doomed: one
 	// was, and has left, so that its DATA has no body to come.
@@ -230,9 +232,27 @@ func (c *conn) command(timeout time.Duration, line []byte) (reply, error) {
 	return c.await(timeout)
 }
 
-// write hands text to the network, and gives up when this time is over.
+// deadline is one of a connection, which moves with each use of it. It is set anew only where it would come too early, or much
+// later than it should: setting it costs as much as many a thing that it is for.
+type deadline struct{ at time.Time }
+
+// slack is the part of a timeout by which its deadline may be late.
+const slack = 16
+
+// move returns when the deadline is to come, and whether that has to be set: in timeout from now at the earliest.
+func (d *deadline) move(now time.Time, timeout time.Duration) (at time.Time, set bool) {
+	if left := d.at.Sub(now); left >= timeout && left <= timeout+timeout/slack {
+		return d.at, false
+	}
+	d.at = now.Add(timeout + timeout/slack)
+	return d.at, true
+}
+
+// write hands text to the network, and gives up when this time is over, or a sixteenth later.
 func (c *conn) write(text []byte, timeout time.Duration) error {
-	_ = c.tcp.SetWriteDeadline(time.Now().Add(timeout)) // an error shows at the write
+	if at, set := c.writeBy.move(time.Now(), timeout); set {
+		_ = c.tcp.SetWriteDeadline(at) // an error shows at the write
+	}
 	out := c.session.Text.W
 	if _, err := out.Write(text); err != nil {
 		return err
@@ -240,11 +260,13 @@ func (c *conn) write(text []byte, timeout time.Duration) error {
 	return out.Flush()
 }
 
-// await reads one reply, waiting for it no longer than this. One that is there already costs no timer.
+// await reads one reply, waiting for it as long as this, or a sixteenth longer. One that is there already costs no timer.
 func (c *conn) await(timeout time.Duration) (reply, error) {
 	in := c.session.Text.R
 	if buffered, _ := in.Peek(in.Buffered()); bytes.IndexByte(buffered, '\n') < 0 {
-		_ = c.tcp.SetReadDeadline(time.Now().Add(timeout)) // an error shows at the read
+		if at, set := c.readBy.move(time.Now(), timeout); set {
+			_ = c.tcp.SetReadDeadline(at) // an error shows at the read
+		}
 	}
 	r, err := readReply(in, true)
 	if err == nil && r.code/100 == 3 && r.code != 354 {
@@ -258,6 +280,7 @@ func (c *conn) lastWords(err error) (reply, error) {
 	if !errors.Is(err, errDisorder) && !isGone(err) {
 		return reply{}, err
 	}
+	c.readBy = deadline{}
 	_ = c.tcp.SetReadDeadline(time.Now().Add(lastWordsTimeout))
 	r, readErr := readReply(c.session.Text.R, true)
 	c.abandon()
@@ -288,6 +311,7 @@ func (c *conn) quiet() error {
 	if readable {
 		patience = 5 * time.Millisecond
 	}
+	c.readBy = deadline{}
 	_ = c.tcp.SetReadDeadline(time.Now().Add(patience))
 	if _, err := in.Peek(1); err != nil {
 		if isTimeout(err) {

@@ -48,7 +48,7 @@ func dial(ctx context.Context, cfg Config) (*conn, reply, error) {
 
 // greet runs go-mail's part on the connection.
 func greet(ctx context.Context, cfg Config, tcp net.Conn) (*conn, reply, error) {
-	meter := &meteredConn{Conn: tcp, left: handshakeBudget}
+	meter := &meteredConn{Conn: newSocket(tcp), left: handshakeBudget}
 	tlsConfig := &tls.Config{ServerName: cfg.Host, RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12}
 	auth := &negotiatedAuth{
 		username: cfg.Username, password: cfg.Password, host: cfg.Host, mechanism: cfg.Auth, loopback: isLoopback(tcp),

@@ -15,7 +15,7 @@ type peeker struct {
 	// ask is kept, with what it finds, so that looking allocates nothing.
 	ask func(fd uintptr)
 	n   int
-	err error
+	err syscall.Errno
 }
 
 func (p *peeker) of(c net.Conn) {
@@ -30,7 +30,7 @@ func (p *peeker) of(c net.Conn) {
 	var b [1]byte
 	p.raw = raw
 	p.ask = func(fd uintptr) {
-		p.n, _, p.err = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		p.n, p.err = peekAt(fd, b[:])
 	}
 }
 
@@ -42,11 +42,10 @@ func (p *peeker) peek() (readable bool, err error) {
 	if err := p.raw.Control(p.ask); err != nil {
 		return false, err
 	}
-	errno, _ := p.err.(syscall.Errno) //nolint:errorlint // it is the system call's own
 	switch {
-	case errno.Temporary(): // nothing is there, or a signal came in between
+	case p.err.Temporary(): // nothing is there, or a signal came in between
 		return false, nil
-	case p.err != nil:
+	case p.err != 0:
 		return false, p.err
 	case p.n == 0:
 		return false, io.EOF
