@@ -39,7 +39,7 @@ func (p *Pool) acquire(ctx context.Context, t *transaction) (*conn, *mail.Verdic
 			return nil, &away
 		case open || p.fullLocked() || p.circuit.halfOpen() && p.circuit.probing:
 			// Connections that exist are used even if no further one can be made: a relay may limit their number.
-			if p.joinLocked(t) || p.waitLocked(ctx, t, away.RetryAfter) {
+			if p.joinLocked(t, now) || p.waitLocked(ctx, t, away.RetryAfter) {
 				c := t.conn
 				p.mu.Unlock()
 				return c, nil
@@ -72,7 +72,7 @@ func (p *Pool) dialedLocked(ctx context.Context, t *transaction, c *conn, r repl
 		p.counts.dials++
 		p.conns[c] = struct{}{}
 		p.circuit.connected()
-		p.giveLocked(c, t)
+		p.giveLocked(c, t, p.cfg.Now())
 		return nil, true
 	}
 	if ctx.Err() != nil {
@@ -103,7 +103,7 @@ func (p *Pool) takeLocked(t *transaction, now time.Time) {
 		c := p.idle[len(p.idle)-1]
 		p.idle = p.idle[:len(p.idle)-1]
 		if !t.fresh && !p.expired(c, now) {
-			p.giveLocked(c, t)
+			p.giveLocked(c, t, now)
 			return
 		}
 		p.endLocked(c)
@@ -114,8 +114,8 @@ func (p *Pool) takeLocked(t *transaction, now time.Time) {
 }
 
 // giveLocked makes the transaction the owner of an unused connection.
-func (p *Pool) giveLocked(c *conn, t *transaction) {
-	c.grouped = c.pipelining && p.trust.grouping(p.cfg.Now())
+func (p *Pool) giveLocked(c *conn, t *transaction, now time.Time) {
+	c.grouped = c.pipelining && p.trust.grouping(now)
 	t.conn, t.follows, t.seen = c, false, p.limit.cuts
 }
 

@@ -12,11 +12,16 @@ import (
 const stuckAfter = time.Second
 
 // engage picks the mail that goes out right behind the final dot that is about to be sent on c: the one that has waited
-// longest for a connection. It is nil if nobody waits, or must not.
+// longest for a connection. It is nil if nobody waits, or must not. The mail's goroutine sleeps on: there is nothing for it
+// to do before the mail in front of it has its reply, and being woken twice is what costs.
 func (p *Pool) engage(c *conn) *transaction {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiters) == 0 || !p.followableLocked(c) {
+	if len(p.waiters) == 0 {
+		return nil
+	}
+	now := p.cfg.Now()
+	if !p.followableLocked(c, now) {
 		return nil
 	}
 	t := p.waiters[0]
@@ -24,9 +29,8 @@ func (p *Pool) engage(c *conn) *transaction {
 		return nil
 	}
 	p.waiters = slices.Delete(p.waiters, 0, 1)
-	p.bindLocked(c, t)
+	p.bindLocked(c, t, now)
 	t.opened = true
-	t.signal()
 	return t
 }
 
@@ -34,13 +38,14 @@ func (p *Pool) engage(c *conn) *transaction {
 func (p *Pool) offer(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.followableLocked(c) {
+	now := p.cfg.Now()
+	if !p.followableLocked(c, now) {
 		return
 	}
 	if len(p.waiters) > 0 && !p.waiters[0].fresh {
 		t := p.waiters[0]
 		p.waiters = slices.Delete(p.waiters, 0, 1)
-		p.bindLocked(c, t)
+		p.bindLocked(c, t, now)
 		t.signal()
 		return
 	}
@@ -48,25 +53,24 @@ func (p *Pool) offer(c *conn) {
 }
 
 // followableLocked reports whether c may carry another mail behind the one whose dot is sent now.
-func (p *Pool) followableLocked(c *conn) bool {
-	now := p.cfg.Now()
+func (p *Pool) followableLocked(c *conn, now time.Time) bool {
 	return c.grouped && p.trust.following(now) && !p.closed && len(p.conns) <= p.limit.now &&
 		c.mails < p.cfg.MaxMails && now.Sub(c.born) < p.cfg.MaxAge
 }
 
 // joinLocked has the transaction follow the mail that waits longest for the reply to its dot, if there is one.
-func (p *Pool) joinLocked(t *transaction) bool {
+func (p *Pool) joinLocked(t *transaction, now time.Time) bool {
 	if t.fresh || len(p.following) == 0 {
 		return false
 	}
 	c := p.following[0]
 	p.following = slices.Delete(p.following, 0, 1)
-	p.bindLocked(c, t)
+	p.bindLocked(c, t, now)
 	return true
 }
 
-func (p *Pool) bindLocked(c *conn, t *transaction) {
-	c.next, c.since = t, p.cfg.Now()
+func (p *Pool) bindLocked(c *conn, t *transaction, now time.Time) {
+	c.next, c.since = t, now
 	t.conn, t.follows = c, true
 	p.counts.followed++
 	if p.rescuer == nil {

@@ -36,7 +36,7 @@ func (p *Pool) release(c *conn, t *transaction, a attempt, cancelled bool) {
 		p.endLocked(c)
 		p.wakeLocked(1)
 	default:
-		p.handLocked(c)
+		p.handLocked(c, now)
 	}
 }
 
@@ -68,7 +68,7 @@ func (p *Pool) learnLocked(c *conn, t *transaction, a attempt, cancelled bool, n
 }
 
 // handLocked gives a connection that is free to who waits longest.
-func (p *Pool) handLocked(c *conn) {
+func (p *Pool) handLocked(c *conn, now time.Time) {
 	if len(p.waiters) == 0 {
 		p.idle = append(p.idle, c)
 		p.armReaperLocked()
@@ -81,7 +81,7 @@ func (p *Pool) handLocked(c *conn) {
 		return
 	}
 	p.waiters = slices.Delete(p.waiters, 0, 1)
-	p.giveLocked(c, t)
+	p.giveLocked(c, t, now)
 	t.signal()
 }
 

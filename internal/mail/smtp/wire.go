@@ -54,8 +54,9 @@ func has8Bit(raw []byte) (anywhere, inHeader bool) {
 func first8Bit(raw []byte) int {
 	i := 0
 	for ; i+32 <= len(raw); i += 32 {
-		words := binary.LittleEndian.Uint64(raw[i:]) | binary.LittleEndian.Uint64(raw[i+8:]) |
-			binary.LittleEndian.Uint64(raw[i+16:]) | binary.LittleEndian.Uint64(raw[i+24:])
+		block := (*[32]byte)(raw[i:])
+		words := binary.LittleEndian.Uint64(block[:]) | binary.LittleEndian.Uint64(block[8:]) |
+			binary.LittleEndian.Uint64(block[16:]) | binary.LittleEndian.Uint64(block[24:])
 		if words&0x8080808080808080 != 0 {
 			break
 		}
