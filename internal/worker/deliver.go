@@ -52,10 +52,11 @@ func (w *Worker) deliverLoop() {
 // the buffer for the next mail.
 func (w *Worker) deliver(t task, buffer []byte) []byte {
 	defer t.group.leave(1)
-	epoch, wait, _ := w.relay.state(w.cfg.Now())
+	now := w.cfg.Now()
+	epoch, wait, _ := w.relay.state(now)
 	var result campaign.Result
 	var after effect
-	switch now := w.cfg.Now(); {
+	switch {
 	case t.run.ctx.Err() != nil, wait > 0, !t.claim.valid(now):
 		result = givenBack(t.recipient.ID, now)
 	default:
@@ -72,7 +73,7 @@ func (w *Worker) deliver(t task, buffer []byte) []byte {
 	}
 	w.report(t.claim, result)
 
-	w.relay.news(after, epoch, w.cfg.Now())
+	w.relay.news(after, epoch, result.At)
 	if after.hold != nil && t.run.ctx.Err() == nil {
 		t.run.hold(*after.hold)
 	}

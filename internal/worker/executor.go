@@ -153,7 +153,8 @@ func (w *Worker) enter() bool {
 }
 
 func (w *Worker) newRun(ctx context.Context, job campaign.Job) *run {
-	r := &run{w: w, job: job, from: job.Content.From, began: w.cfg.Now(), window: w.cfg.Window}
+	now := w.cfg.Now()
+	r := &run{w: w, job: job, from: job.Content.From, began: now, window: w.lastWindow.first(w.cfg.Window, now)}
 	if r.from.Address == "" {
 		r.from = w.cfg.From
 	}

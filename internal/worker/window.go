@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +14,33 @@ import (
 // windowTime is about how long a window takes to be handed out where it may grow: what a lost node can put in doubt is what
 // the relay takes in this time, or Config.Window if that is more.
 const windowTime = 250 * time.Millisecond
+
+// windowMemory is for how long a run begins with the windows that another one had last.
+const windowMemory = 10 * time.Second
+
+// lastWindow is how many recipients a window of a run had last, of all runs of the process: they share the relay. Runs of small
+// jobs are over before their windows have grown.
+type lastWindow struct {
+	mu   sync.Mutex
+	size int
+	at   time.Time
+}
+
+func (l *lastWindow) note(size int, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.size, l.at = size, now
+}
+
+// first is the size with which a run begins: least where there is none that is fresh.
+func (l *lastWindow) first(least int, now time.Time) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.at) > windowMemory {
+		return least
+	}
+	return max(least, l.size)
+}
 
 // unpaced reports whether nothing but the relay holds the run's mails up. Then recipients are claimed and announced in one
 // step, a window at a time: whoever is claimed is sent at once.
@@ -49,20 +77,27 @@ func (r *run) nextWindow() (bool, error) {
 	for _, row := range rows {
 		r.hand(task{run: r, claim: c, recipient: row})
 	}
-	r.adapt(limit, r.w.cfg.Now().Sub(began))
-	return len(rows) == limit, nil
+	if len(rows) < limit {
+		return false, nil
+	}
+	now := r.w.cfg.Now()
+	r.adapt(limit, now.Sub(began), now)
+	return true, nil
 }
 
 // adapt makes windows larger where the relay takes them fast: each costs a transaction. It makes them smaller again where
 // it doesn't.
-func (r *run) adapt(handed int, took time.Duration) {
+func (r *run) adapt(handed int, took time.Duration, now time.Time) {
+	if handed < r.window {
+		return
+	}
 	switch {
-	case handed < r.window:
 	case took < windowTime/2:
 		r.window = min(2*r.window, r.w.cfg.MaxWindow)
 	case took > windowTime:
 		r.window = max(r.window/2, r.w.cfg.Window)
 	}
+	r.w.lastWindow.note(r.window, now)
 }
 
 // openClaims drops the claims that are closed, so that a run of any length keeps few.

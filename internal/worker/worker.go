@@ -140,7 +140,8 @@ type Worker struct {
 	tasks  chan task
 	urgent chan task
 	// turn holds one element while a run without a priority waits for the pace.
-	turn chan struct{}
+	turn       chan struct{}
+	lastWindow lastWindow
 
 	mu       sync.Mutex
 	running  bool
