@@ -31,7 +31,7 @@ func CheckAddress(address string) error {
 	if len(local) > maxLocalPart || len(address) > maxAddress {
 		return ErrAddressLength
 	}
-	if !dotted(local, isAtomRune) || !dotted(domain, isHostRune) {
+	if !atoms.dotted(local) || !hosts.dotted(domain) {
 		return ErrAddressSyntax
 	}
 	return nil
@@ -47,8 +47,44 @@ func IsASCII(s string) bool {
 	return true
 }
 
-// dotted reports whether s is one or more non-empty runs of allowed runes with a dot between them.
-func dotted(s string, allowed func(rune) bool) bool {
+// alphabet is a set of runes. Most are asked for in ASCII, which a table answers.
+type alphabet struct {
+	ascii  [utf8.RuneSelf]bool
+	allows func(rune) bool
+}
+
+// What a local part and a host name are made of, between the dots.
+var (
+	atoms = newAlphabet(isAtomRune)
+	hosts = newAlphabet(isHostRune)
+)
+
+func newAlphabet(allows func(rune) bool) *alphabet {
+	a := &alphabet{allows: allows}
+	for r := range a.ascii {
+		a.ascii[r] = allows(rune(r))
+	}
+	return a
+}
+
+// dotted reports whether s is one or more non-empty runs of runes of the alphabet with a dot between them.
+func (a *alphabet) dotted(s string) bool {
+	previous := byte('.')
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= utf8.RuneSelf:
+			return a.dottedRunes(s)
+		case c == '.' && previous == '.' || c != '.' && !a.ascii[c]:
+			return false
+		}
+		previous = c
+	}
+	return previous != '.'
+}
+
+// dottedRunes is dotted for any text.
+func (a *alphabet) dottedRunes(s string) bool {
 	previous := '.'
 	for i, r := range s {
 		if r == utf8.RuneError {
@@ -56,7 +92,7 @@ func dotted(s string, allowed func(rune) bool) bool {
 				return false
 			}
 		}
-		if r == '.' && previous == '.' || r != '.' && !allowed(r) {
+		if r == '.' && previous == '.' || r != '.' && !a.allows(r) {
 			return false
 		}
 		previous = r
