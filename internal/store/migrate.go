@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"crypto/sha1" //nolint:gosec // for a name
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -59,10 +61,11 @@ func (s *Store) Migrate(ctx context.Context) error {
 	}
 	return repeat(ctx, what, func() error {
 		return s.db.WithContext(ctx).Connection(func(conn *gorm.DB) error {
-			if err := lockMigrations(ctx, conn); err != nil {
+			lock, err := lockMigrations(ctx, conn)
+			if err != nil {
 				return err
 			}
-			err := conn.Exec("SET SESSION lock_wait_timeout = ?, SESSION innodb_lock_wait_timeout = ?", tableWait, tableWait).Error
+			err = conn.Exec("SET SESSION lock_wait_timeout = ?, SESSION innodb_lock_wait_timeout = ?", tableWait, tableWait).Error
 			if err == nil {
 				err = s.migrate(conn)
 			}
@@ -70,26 +73,30 @@ func (s *Store) Migrate(ctx context.Context) error {
 			conn = conn.WithContext(context.WithoutCancel(ctx))
 			return errors.Join(err,
 				conn.Exec("SET SESSION lock_wait_timeout = DEFAULT, SESSION innodb_lock_wait_timeout = DEFAULT").Error,
-				conn.Exec("DO RELEASE_LOCK("+migrationLock+")").Error)
+				conn.Exec("DO RELEASE_LOCK(?)", lock).Error)
 		})
 	})
 }
 
-// migrationLock names the lock of one database; the names of locks are the server's.
-const migrationLock = "CONCAT('cartero.', LEFT(SHA1(DATABASE()), 32))"
-
-// lockMigrations waits until no other process migrates this database.
-func lockMigrations(ctx context.Context, conn *gorm.DB) error {
+// lockMigrations waits until no other process migrates this database, and returns the name of the lock.
+func lockMigrations(ctx context.Context, conn *gorm.DB) (lock string, err error) {
+	var database string
+	if err := conn.Raw("SELECT DATABASE()").Scan(&database).Error; err != nil {
+		return "", fmt.Errorf("locking: %w", err)
+	}
+	// The names of locks are the server's, and have up to 64 characters. It is made here: MySQL 9 has no SHA1() any more.
+	sum := sha1.Sum([]byte(database)) //nolint:gosec // a name, which earlier versions have too
+	lock = "cartero." + hex.EncodeToString(sum[:])[:32]
 	for {
 		var got *int
-		if err := conn.Raw("SELECT GET_LOCK(" + migrationLock + ", 5)").Scan(&got).Error; err != nil {
-			return fmt.Errorf("locking: %w", err)
+		if err := conn.Raw("SELECT GET_LOCK(?, 5)", lock).Scan(&got).Error; err != nil {
+			return "", fmt.Errorf("locking: %w", err)
 		}
 		if deref(got) == 1 {
-			return nil
+			return lock, nil
 		}
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("waiting for another process that migrates: %w", err)
+			return "", fmt.Errorf("waiting for another process that migrates: %w", err)
 		}
 	}
 }
