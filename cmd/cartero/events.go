@@ -142,14 +142,13 @@ func (r *recorder) write(ctx context.Context, h *happening) {
 		if err == nil {
 			err = r.create(ctx, event)
 		}
-		var refused *apierrors.StatusError
 		switch {
 		case err == nil, apierrors.IsAlreadyExists(err): // by a try whose answer did not come
 			return
 		case ctx.Err() != nil: // told as a number in the end
 			r.dropped.Add(1)
 			return
-		case errors.As(err, &refused), try == eventTries:
+		case refused(err), try == eventTries:
 			r.dropped.Add(1)
 			r.logger.Error("Writing an event failed", "reason", h.reason, "namespace", event.Namespace, "name", h.regarding.Name, "error", err)
 			return
@@ -160,6 +159,13 @@ func (r *recorder) write(ctx context.Context, h *happening) {
 			pause = min(2*pause, lastPause)
 		}
 	}
+}
+
+// refused reports whether the API server would answer the same again.
+func refused(err error) bool {
+	var status *apierrors.StatusError
+	return errors.As(err, &status) && !apierrors.IsTooManyRequests(err) && !apierrors.IsServiceUnavailable(err) &&
+		!apierrors.IsServerTimeout(err) && !apierrors.IsTimeout(err) && !apierrors.IsInternalError(err)
 }
 
 // event is what is written of a happening.

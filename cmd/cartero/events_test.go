@@ -22,6 +22,7 @@ import (
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/kubetest"
+	"github.com/cartero-mail/cartero/internal/options"
 )
 
 // eventServer takes a second for each event, and answers with what it is told to.
@@ -121,9 +122,37 @@ func TestWhatIsWrittenOfAnEvent(t *testing.T) {
 	})
 }
 
+// The API server takes what is written, and kubectl finds it.
+func TestEventsOnAnAPIServer(t *testing.T) {
+	t.Parallel()
+	cluster := kubetest.Start(t)
+	logger := slog.New(slog.DiscardHandler)
+	mgr, err := newManager(cluster.Config, options.Operator{}, &process{logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, stop, err := newRecorder(t.Context(), mgr, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := kubetest.NewCampaign(cluster.Namespace(t), "launch").Obj()
+	r.Eventf(object, nil, corev1.EventTypeNormal, v1alpha1.EventCampaignAccepted, "Accept", "%s", strings.Repeat("ñ", eventNote))
+	stop()
+	if n := r.dropped.Load(); n != 0 {
+		t.Errorf("%d are dropped", n)
+	}
+	got := cluster.MustKubectl(t, "", "get", "events.v1.events.k8s.io", "--namespace", object.Namespace,
+		"--output=jsonpath={range .items[*]}{.regarding.name} {.type} {.reason} {.note}{end}")
+	want := "launch Normal CampaignAccepted " + shortened(strings.Repeat("ñ", eventNote))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
 func TestEventsThatAreNotTaken(t *testing.T) {
 	t.Parallel()
-	away, gone := errors.New("connection refused"), apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("it is being deleted"))
+	away, busy := errors.New("connection refused"), apierrors.NewTooManyRequestsError("later")
+	gone := apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("it is being deleted"))
 	for _, tc := range []struct {
 		name           string
 		answers        []error
@@ -131,6 +160,7 @@ func TestEventsThatAreNotTaken(t *testing.T) {
 		log            string
 	}{
 		{"the API server is away for a while", []error{away, away}, 3, 1, ""},
+		{"it has too much to do", []error{busy}, 2, 1, ""},
 		{"it took one whose answer was lost", []error{away, apierrors.NewAlreadyExists(schema.GroupResource{Resource: "events"}, "launch.1")}, 2, 0, ""},
 		{"it refuses one", []error{gone}, 1, 0, "Writing an event failed"},
 		{"it is away for long", []error{away, away, away, away, away, away, away, away, away, away, away, away}, eventTries, 0, "Writing an event failed"},
