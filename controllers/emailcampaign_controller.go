@@ -235,7 +235,7 @@ func (r *EmailCampaignReconciler) ensureFinalizer(ctx context.Context, s *scope)
 // wanted lets everything through but what says nothing to this controller: campaigns that rest for good when it first sees
 // them, and the updates of the status and of finalizers, which it makes itself unless somebody takes its own away before its
 // time, of labels, and of other people's annotations. An update may be of another object: one deleted and applied again while
-// the watch was down.
+// the watch was down. Every update tells what the cache has.
 func (r *EmailCampaignReconciler) wanted() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool {
@@ -247,6 +247,7 @@ func (r *EmailCampaignReconciler) wanted() predicate.Predicate {
 			return !rests || res.RequeueAfter > 0
 		},
 		UpdateFunc: func(e event.UpdateEvent) bool {
+			r.newest.seen(e.ObjectNew)
 			lost := controllerutil.ContainsFinalizer(e.ObjectOld, v1alpha1.Finalizer) &&
 				!controllerutil.ContainsFinalizer(e.ObjectNew, v1alpha1.Finalizer)
 			if object, ok := e.ObjectNew.(*v1alpha1.EmailCampaign); ok && lost { // as retire takes it away

@@ -11,8 +11,9 @@ import (
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 )
 
-// newestAge is how long an object that was written is kept; a watch that is further behind costs a conflict, no more.
-const newestAge = 30 * time.Second
+// newestAge is how long an object that was written is kept where the watch does not bring it; one that is further behind costs
+// a conflict with each loop, no more.
+const newestAge = 2 * time.Minute
 
 // newest remembers objects as they were last written here, until the cache has them: a loop that starts from an older one
 // runs into conflicts. Its zero value is ready.
@@ -77,6 +78,19 @@ func (n *newest) of(cached *v1alpha1.EmailCampaign) *v1alpha1.EmailCampaign {
 		object.Spec = cached.Spec
 	}
 	return object
+}
+
+// seen is for an object that the cache has now: what is not newer need not be remembered.
+func (n *newest) seen(cached client.Object) {
+	name := client.ObjectKeyFromObject(cached)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if w, there := n.objects[name]; there && w.object.UID == cached.GetUID() {
+		order, err := resourceversion.CompareResourceVersion(w.object.ResourceVersion, cached.GetResourceVersion())
+		if err == nil && order <= 0 {
+			delete(n.objects, name)
+		}
+	}
 }
 
 // forget is for an object that nothing more will be written to.

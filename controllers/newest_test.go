@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/cartero-mail/cartero/api/v1alpha1"
 	"github.com/cartero-mail/cartero/internal/kubetest"
@@ -83,11 +84,38 @@ func TestNewestIsWhole(t *testing.T) {
 	}
 }
 
+// What the watch brings is remembered no longer, be it wanted or not.
+func TestNewestIsSeen(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, version string
+		uid           types.UID
+		remembered    bool
+	}{
+		{name: "older", version: "9", uid: "a", remembered: true},
+		{name: "the same", version: "10", uid: "a"},
+		{name: "newer", version: "11", uid: "a"},
+		{name: "of another object", version: "11", uid: "b", remembered: true},
+		{name: "versions that say nothing", version: "x", uid: "a", remembered: true},
+	} {
+		r := &EmailCampaignReconciler{Now: time.Now}
+		object := kubetest.NewCampaign("growth", "launch").Obj()
+		object.ResourceVersion, object.UID = "10", "a"
+		r.newest.note(object, now)
+		before := object.DeepCopy()
+		object.ResourceVersion, object.UID = tc.version, tc.uid
+		r.wanted().Update(event.UpdateEvent{ObjectOld: before, ObjectNew: object})
+		if got := len(r.newest.objects) == 1; got != tc.remembered {
+			t.Errorf("%s: remembered %t", tc.name, got)
+		}
+	}
+}
+
 // What nobody asks for any more does not stay, and of a campaign that has ended little does.
 func TestNewestForgets(t *testing.T) {
 	t.Parallel()
 	var n newest
-	for i := range 100 {
+	for i := range 2 * int(newestAge/time.Second) {
 		object := kubetest.NewCampaign("growth", fmt.Sprint("launch-", i)).WithInline("ada@example.com").Obj()
 		object.Status.TerminalState = v1alpha1.TerminalCompleted
 		n.note(object, now.Add(time.Duration(i)*time.Second))
