@@ -64,7 +64,8 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Timeouts are the longest waits for the relay (RFC 5321 section 4.5.3.2).
+// Timeouts are the longest waits for the relay (RFC 5321 section 4.5.3.2), none of which ends early. Those of a connection that
+// is established may end a sixteenth later.
 type Timeouts struct {
 	// Connect is for the TCP connection; 30 seconds.
 	Connect time.Duration
