@@ -69,7 +69,10 @@ func TestLeasesGoByTheDatabaseTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := emptyMySQL(t)
-			taker, rescuer := openSkewed(t, url, test.taker), openSkewed(t, url, test.rescuer)
+			machine := func(ahead time.Duration) *Store {
+				return openAt(t, url, func() time.Time { return time.Now().Add(ahead) })
+			}
+			taker, rescuer := machine(test.taker), machine(test.rescuer)
 			if err := taker.Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -104,19 +107,4 @@ func TestLeasesGoByTheDatabaseTime(t *testing.T) {
 			}
 		})
 	}
-}
-
-// openSkewed opens the database on a machine whose clock is that much ahead.
-func openSkewed(t *testing.T, url string, ahead time.Duration) *Store {
-	t.Helper()
-	s, err := Open(t.Context(), url, WithClock(func() time.Time { return time.Now().Add(ahead) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
 }

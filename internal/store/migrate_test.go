@@ -41,7 +41,12 @@ func emptyDatabase(t *testing.T, engine engine) string {
 
 func openTest(t *testing.T, databaseURL string) *Store {
 	t.Helper()
-	clock := func() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
+	return openAt(t, databaseURL, func() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) })
+}
+
+// openAt opens the database on a machine with this clock.
+func openAt(t *testing.T, databaseURL string, clock func() time.Time) *Store {
+	t.Helper()
 	s, err := Open(t.Context(), databaseURL, WithClock(clock))
 	if err != nil {
 		t.Fatal(err)
