@@ -117,7 +117,6 @@ func (p *process) serveFacade(
 		DefaultFrom:  from,
 		MixedWorkers: queueOpt.Workers == options.WorkersMixed,
 		SpoolDir:     o.SpoolDir,
-		Now:          db.Now,
 		// Redis alone being away is no reason to refuse: the row is the truth, and is rung later.
 		Checks:      []telemetry.Check{databaseCheck(db), {Name: "start", Probe: gate.ready}},
 		Unavailable: store.IsUnavailable,
